@@ -1,0 +1,399 @@
+//! The command line: which command, and from where it reads its configuration.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
+
+/// The name under which `exec` is installed too, as Gluon's wrapper was.
+const WRAPPER: &str = "gluon-wan-dns";
+/// Where UCI keeps its files.
+const CONFIG_DIR: &str = "/etc/config";
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// Holds the UCI files.
+    pub config_dir: PathBuf,
+    /// What to do.
+    pub command: Command,
+}
+
+/// One command.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `--help`, `--version`: a text for standard output.
+    Show(&'static str),
+    /// Serve DNS in the foreground.
+    Resolver,
+    /// Put table, rules and routes in place; with `watch`, keep them there.
+    Sync {
+        /// Stay and mend what others undo.
+        watch: bool,
+    },
+    /// Remove what `sync` made.
+    Clear,
+    /// The redirect table in nft language.
+    Print,
+    /// What is in place and what is wrong.
+    Status {
+        /// For programs.
+        json: bool,
+    },
+    /// Run a command over the WAN.
+    Exec(Exec),
+}
+
+/// What `exec` runs, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// Whether to preload libpacketmark, so that all traffic takes the WAN.
+    pub mark: bool,
+    /// The program and its arguments, at least one word.
+    pub command: Vec<OsString>,
+}
+
+/// Wrong usage, and what would be right.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}\nTry `{} --help`.", .usage_of)]
+pub struct UsageError {
+    problem: String,
+    usage_of: String,
+}
+
+const HELP: &str = "\
+Usage: gluon-wan [-c DIR] COMMAND
+
+Keeps the WAN side of a Gluon node: DNS of the VPN daemons and what carries the
+packet mark use the WAN, nothing else does.
+
+Commands:
+  resolver            serve DNS on port 54, over the WAN, in the foreground
+  sync [--watch]      put redirect, rule and routes in place; --watch keeps them so
+  clear               remove what sync made, and nothing else
+  print               show the redirect table in nft language
+  status [--json]     say what is in place and what is wrong
+  exec [--mark] CMD   run CMD with its DNS (--mark: all its traffic) over the WAN
+
+Options:
+  -c, --config DIR    where the UCI files are (default: $UCI_CONFIG_DIR or /etc/config)
+  -h, --help          this text, or that of a command
+  -V, --version       the version
+
+Exit codes: 0 done, 1 failed or unhealthy, 2 wrong usage or configuration.
+Example: gluon-wan sync && gluon-wan status
+";
+
+const RESOLVER_HELP: &str = "\
+Usage: gluon-wan [-c DIR] resolver
+
+Serves DNS on port 54 of 127.0.0.1 and ::1. Every query goes on to a server of
+the WAN through a socket that carries the packet mark; without the mark it
+refuses to serve. SIGHUP reads the configuration and the server list again.
+
+Example: gluon-wan resolver &  dig -p 54 @127.0.0.1 vpn.example.org
+";
+
+const SYNC_HELP: &str = "\
+Usage: gluon-wan [-c DIR] sync [--watch]
+
+Puts the nftables table, the file for fw4, the fwmark rule and the routes of the
+WAN's table in place. What is right already is not touched.
+
+  --watch   stay, and mend whatever undoes it; SIGHUP reads the configuration again
+
+Example: gluon-wan sync && nft list table inet gluon_wan
+";
+
+const CLEAR_HELP: &str = "\
+Usage: gluon-wan [-c DIR] clear
+
+Removes the table, the file for fw4, the rules and the routes that sync made,
+and nothing of anybody else's.
+
+Example: gluon-wan clear
+";
+
+const PRINT_HELP: &str = "\
+Usage: gluon-wan [-c DIR] print
+
+Shows the redirect table in nft language, as sync makes it. Needs no root.
+
+Example: gluon-wan print | nft -c -f -
+";
+
+const STATUS_HELP: &str = "\
+Usage: gluon-wan [-c DIR] status [--json]
+
+Says whether the WAN side of this node works, and if not, why and what to do.
+Exit code 0: healthy, 1: not.
+
+Example: gluon-wan status --json | jq .healthy
+";
+
+const EXEC_HELP: &str = "\
+Usage: gluon-wan [-c DIR] exec [--mark] [--] COMMAND [ARG ...]
+       gluon-wan-dns COMMAND [ARG ...]
+
+Runs COMMAND with the redirected group as its primary group, so that its DNS
+look-ups are answered over the WAN.
+
+  --mark    preload libpacketmark as well, so that all its traffic takes the WAN
+
+Exit codes: the command's; 125 exec itself failed, 126 COMMAND cannot be run,
+127 COMMAND was not found.
+Example: gluon-wan exec --mark ping -c 1 vpn.example.org
+";
+
+const WRAPPER_HELP: &str = "\
+Usage: gluon-wan-dns COMMAND [ARG ...]
+
+Runs COMMAND with its DNS look-ups over the WAN. The same as `gluon-wan exec`.
+";
+
+/// Reads the command line, the program's name first.
+///
+/// # Errors
+/// Anything that is not in the help text.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if args.first().is_some_and(|name| file_name(name) == WRAPPER) {
+        return wrapper(&args[1..]);
+    }
+    let mut parser = lexopt::Parser::from_iter(args);
+    let mut config_dir = default_config_dir();
+    loop {
+        let command = match next(&mut parser, "gluon-wan")? {
+            Some(Short('c') | Long("config")) => {
+                let dir = parser.value().map_err(|error| wrong("gluon-wan", error))?;
+                config_dir = dir.into();
+                continue;
+            }
+            Some(Short('h') | Long("help")) => Command::Show(HELP),
+            Some(Short('V') | Long("version")) => {
+                Command::Show(concat!("gluon-wan ", env!("CARGO_PKG_VERSION"), "\n"))
+            }
+            Some(Value(name)) => {
+                let name = name.string().map_err(|error| wrong("gluon-wan", error))?;
+                command(&name, &mut parser)?
+            }
+            Some(other) => return Err(wrong("gluon-wan", other.unexpected())),
+            None => return Err(wrong("gluon-wan", "a command is missing")),
+        };
+        return Ok(Invocation {
+            config_dir,
+            command,
+        });
+    }
+}
+
+/// Writes a text to standard output.
+///
+/// # Errors
+/// A full disk, a closed pipe.
+pub fn show(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
+    let (mut command, help) = match name {
+        "resolver" => (Command::Resolver, RESOLVER_HELP),
+        "sync" => (Command::Sync { watch: false }, SYNC_HELP),
+        "clear" => (Command::Clear, CLEAR_HELP),
+        "print" => (Command::Print, PRINT_HELP),
+        "status" => (Command::Status { json: false }, STATUS_HELP),
+        "exec" => return exec(parser),
+        _ => return Err(wrong("gluon-wan", format!("'{name}' is not a command"))),
+    };
+    let usage_of = format!("gluon-wan {name}");
+    while let Some(arg) = next(parser, &usage_of)? {
+        match (&mut command, arg) {
+            (_, Short('h') | Long("help")) => return Ok(Command::Show(help)),
+            (Command::Sync { watch }, Long("watch")) => *watch = true,
+            (Command::Status { json }, Long("json")) => *json = true,
+            (_, arg) => return Err(wrong(&usage_of, arg.unexpected())),
+        }
+    }
+    Ok(command)
+}
+
+/// Options end where the command begins; what follows is the command's own.
+fn exec(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
+    let usage_of = "gluon-wan exec";
+    let mut mark = false;
+    while let Some(arg) = next(parser, usage_of)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Show(EXEC_HELP)),
+            Long("mark") => mark = true,
+            Value(program) => {
+                let rest = parser.raw_args().map_err(|error| wrong(usage_of, error))?;
+                let command = std::iter::once(program).chain(rest).collect();
+                return Ok(Command::Exec(Exec { mark, command }));
+            }
+            arg => return Err(wrong(usage_of, arg.unexpected())),
+        }
+    }
+    Err(wrong(usage_of, "the command to run is missing"))
+}
+
+/// Gluon's wrapper knows no options: every word belongs to the command.
+fn wrapper(args: &[OsString]) -> Result<Invocation, UsageError> {
+    let command = match args {
+        [] => return Err(wrong(WRAPPER, "the command to run is missing")),
+        [only] if only == "--help" || only == "-h" => Command::Show(WRAPPER_HELP),
+        words => Command::Exec(Exec {
+            mark: false,
+            command: words.to_vec(),
+        }),
+    };
+    Ok(Invocation {
+        config_dir: default_config_dir(),
+        command,
+    })
+}
+
+fn default_config_dir() -> PathBuf {
+    match std::env::var_os("UCI_CONFIG_DIR") {
+        Some(dir) if !dir.is_empty() => dir.into(),
+        _ => CONFIG_DIR.into(),
+    }
+}
+
+fn file_name(path: &OsStr) -> &OsStr {
+    std::path::Path::new(path).file_name().unwrap_or(path)
+}
+
+fn next<'a>(
+    parser: &'a mut lexopt::Parser,
+    usage_of: &str,
+) -> Result<Option<lexopt::Arg<'a>>, UsageError> {
+    parser.next().map_err(|error| wrong(usage_of, error))
+}
+
+fn wrong(usage_of: &str, problem: impl ToString) -> UsageError {
+    UsageError {
+        problem: problem.to_string(),
+        usage_of: usage_of.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        let words = line.split_whitespace().map(OsString::from);
+        parse(words)
+            .map(|invocation| invocation.command)
+            .map_err(|error| error.to_string())
+    }
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn commands() {
+        for (line, command) in [
+            ("gluon-wan resolver", Command::Resolver),
+            ("gluon-wan sync", Command::Sync { watch: false }),
+            (
+                "/usr/sbin/gluon-wan sync --watch",
+                Command::Sync { watch: true },
+            ),
+            ("gluon-wan clear", Command::Clear),
+            ("gluon-wan -c /tmp print", Command::Print),
+            ("gluon-wan status --json", Command::Status { json: true }),
+            ("gluon-wan sync --watch --help", Command::Show(SYNC_HELP)),
+        ] {
+            assert_eq!(parsed(line), Ok(command), "{line}");
+        }
+        let invocation = parse(words("gluon-wan --config=/tmp/x clear")).unwrap();
+        assert_eq!(invocation.config_dir, PathBuf::from("/tmp/x"));
+    }
+
+    #[test]
+    fn options_of_the_command_to_run_are_its_own() {
+        let exec = |mark, line| {
+            Ok(Command::Exec(Exec {
+                mark,
+                command: words(line),
+            }))
+        };
+        assert_eq!(
+            parsed("gluon-wan exec ping --mark -c 1"),
+            exec(false, "ping --mark -c 1")
+        );
+        assert_eq!(
+            parsed("gluon-wan exec --mark -- -x --help"),
+            exec(true, "-x --help")
+        );
+        assert_eq!(parsed("gluon-wan exec --mark x -- y"), exec(true, "x -- y"));
+        assert_eq!(parsed("gluon-wan-dns --mark x"), exec(false, "--mark x"));
+        assert_eq!(
+            parsed("/usr/bin/gluon-wan-dns nslookup -h x"),
+            exec(false, "nslookup -h x")
+        );
+        assert_eq!(
+            parsed("gluon-wan-dns --help"),
+            Ok(Command::Show(WRAPPER_HELP))
+        );
+    }
+
+    #[test]
+    fn wrong_usage_says_what_and_where_to_look() {
+        for (line, problem, usage_of) in [
+            ("gluon-wan", "a command is missing", "gluon-wan --help"),
+            (
+                "gluon-wan frobnicate",
+                "'frobnicate' is not a command",
+                "gluon-wan --help",
+            ),
+            ("gluon-wan -x", "-x", "gluon-wan --help"),
+            ("gluon-wan -c", "-c", "gluon-wan --help"),
+            ("gluon-wan clear now", "now", "gluon-wan clear --help"),
+            (
+                "gluon-wan clear --watch",
+                "--watch",
+                "gluon-wan clear --help",
+            ),
+            (
+                "gluon-wan exec",
+                "command to run is missing",
+                "gluon-wan exec --help",
+            ),
+            ("gluon-wan exec --frob", "--frob", "gluon-wan exec --help"),
+            (
+                "gluon-wan-dns",
+                "command to run is missing",
+                "gluon-wan-dns --help",
+            ),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(
+                error.contains(problem) && error.contains(usage_of),
+                "{line}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_help_fits_a_screen_and_shows_an_example() {
+        for help in [
+            HELP,
+            RESOLVER_HELP,
+            SYNC_HELP,
+            CLEAR_HELP,
+            PRINT_HELP,
+            STATUS_HELP,
+            EXEC_HELP,
+        ] {
+            assert!(help.lines().count() <= 24 && help.lines().all(|line| line.len() <= 88));
+            assert!(help.contains("Example: "), "{help}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Whole files in, configuration or message out.
+
+use super::*;
+use std::fs;
+
+/// A directory with the two files, removed at the end.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(config: Option<&[u8]>, static_servers: Option<&[u8]>) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "gluon-wan-config-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir(&dir).unwrap();
+        for (name, content) in [(CONFIG_FILE, config), (STATIC_FILE, static_servers)] {
+            if let Some(content) = content {
+                fs::write(dir.join(name), content).unwrap();
+            }
+        }
+        Self(dir)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn config(text: &str) -> Result<Config, String> {
+    let dir = Dir::new(Some(text.as_bytes()), None);
+    load(&dir.0).map_err(|error| message(&dir, &error))
+}
+
+/// The message, file names without the directory.
+fn message(dir: &Dir, error: &Error) -> String {
+    error
+        .to_string()
+        .replace(&format!("{}/", dir.0.display()), "")
+}
+
+/// The message for one option in the section that knows it.
+fn refused(section: &str, option: &str) -> String {
+    config(&format!("config {section}\n\t{option}\n")).unwrap_err()
+}
+
+#[test]
+fn no_file_and_an_empty_file_mean_the_defaults() {
+    let none = Dir::new(None, None);
+    let empty = Dir::new(
+        Some(b""),
+        Some(b"config 'static'\n\t# list 'server' '192.168.0.1'\n"),
+    );
+    assert_eq!(load(&none.0).unwrap(), Config::default());
+    assert_eq!(load(&empty.0).unwrap(), Config::default());
+}
+
+#[test]
+fn the_defaults_written_out_are_the_defaults() {
+    let text = include_str!("../../../package/gluon-wan/files/etc/config/gluon-wan");
+    assert_eq!(config(text).unwrap(), Config::default());
+    // The shipped file shows them as comments; they must be true as well.
+    let shown: String = text
+        .lines()
+        .map(|line| line.replacen("\t# ", "\t", 1) + "\n")
+        .collect();
+    assert_ne!(shown, text);
+    assert_eq!(config(&shown).unwrap(), Config::default());
+}
+
+#[test]
+fn every_option_is_read() {
+    let config = config(
+        "config redirect 'redirect'
+            list group 'vpn'
+            list group '4711'
+            option include ''
+        config routing
+            list device 'br-wan'
+            list device 'wwan0'
+            option family 'ipv6 ipv4'
+            option mark '0x10/0xf0'
+            option table '0x2a'
+            option priority 99
+        config resolver
+            list listen ::1
+            option port 5300
+            option resolv_file /tmp/resolv.conf
+            option user dnsmasq
+            option max_inflight 10",
+    )
+    .unwrap();
+    assert_eq!(
+        config.redirect.groups,
+        [Group::Name("vpn".into()), Group::Id(4711)]
+    );
+    assert_eq!(config.redirect.include, None);
+    assert_eq!(config.routing.devices, ["br-wan", "wwan0"]);
+    assert!(config.routing.ipv4 && config.routing.ipv6);
+    assert_eq!(
+        config.routing.mark,
+        Mark {
+            value: 0x10,
+            mask: 0xf0
+        }
+    );
+    assert_eq!((config.routing.table, config.routing.priority), (42, 99));
+    assert_eq!(config.resolver.listen, ["::1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(
+        (config.resolver.port, config.resolver.max_inflight),
+        (5300, 10)
+    );
+    assert_eq!(config.resolver.resolv_file, Path::new("/tmp/resolv.conf"));
+    assert_eq!(config.resolver.user, "dnsmasq");
+}
+
+#[test]
+fn static_servers_are_read_as_gluon_writes_them() {
+    let text = b"config 'static'\n\tlist 'server' '192.0.2.1'\n\tlist server 'fe80::1%br-wan'\n";
+    let dir = Dir::new(None, Some(text));
+    let servers: Vec<String> = load(&dir.0)
+        .unwrap()
+        .static_servers
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(servers, ["192.0.2.1", "fe80::1%br-wan"]);
+
+    let dir = Dir::new(None, Some(b"config static\n\n\tlist server 'fe80::1'\n"));
+    assert_eq!(
+        message(&dir, &load(&dir.0).unwrap_err()),
+        "gluon-wan-dnsmasq:3: option 'server', value 'fe80::1': \
+         expected a link-local address with its device, as fe80::1%br-wan"
+    );
+}
+
+#[test]
+fn a_message_names_file_line_option_value_and_what_was_expected() {
+    assert_eq!(
+        config("config resolver\n\n\toption port '0'\n").unwrap_err(),
+        "gluon-wan:3: option 'port', value '0': expected a port from 1 to 65535"
+    );
+    assert_eq!(
+        config("config resolver\n\toption prot '54'\n").unwrap_err(),
+        "gluon-wan:2: option 'prot', value '54': unknown in section 'resolver', \
+         expected listen, port, resolv_file, user or max_inflight"
+    );
+    assert_eq!(
+        config("config resolvr\n").unwrap_err(),
+        "gluon-wan:1: section 'resolvr': unknown, expected redirect, routing or resolver"
+    );
+    assert_eq!(
+        config("config routing\nconfig routing\n").unwrap_err(),
+        "gluon-wan:2: section 'routing': stands here for the second time, expected one"
+    );
+    assert_eq!(
+        config("config resolver\n\toption port 54\n\toption port 55\n").unwrap_err(),
+        "gluon-wan:3: option 'port', value '55': given already in line 2, expected one"
+    );
+    assert_eq!(
+        config("config routing\n\toption table 'x\n").unwrap_err(),
+        "gluon-wan:2: a quote (') is not closed"
+    );
+}
+
+#[test]
+fn bad_values_are_refused() {
+    for (section, option, part) in [
+        ("redirect", "list group '0'", "from 1 to"),
+        (
+            "redirect",
+            "list group '4294967295'",
+            "from 1 to 4294967294",
+        ),
+        ("redirect", "list group ''", "name or number of a group"),
+        ("redirect", "list group 'a b'", "name or number of a group"),
+        ("redirect", "option group ''", "at least one"),
+        ("redirect", "option group 'a a'", "twice"),
+        ("redirect", "option include 'redirect.nft'", "absolute path"),
+        ("redirect", "option include '/'", "absolute path"),
+        (
+            "routing",
+            "list device 'interface-name-16'",
+            "network device",
+        ),
+        ("routing", "list device '..'", "network device"),
+        ("routing", "list family 'inet'", "ipv4 or ipv6"),
+        ("routing", "option mark '0'", "VALUE/MASK"),
+        ("routing", "option mark '2/1'", "within the mask"),
+        ("routing", "option mark '0x100000000'", "VALUE/MASK"),
+        ("routing", "option mark '-1'", "VALUE/MASK"),
+        ("routing", "option table '0'", "from 1 to"),
+        ("routing", "option table '254'", "not 253 default, 254 main"),
+        (
+            "routing",
+            "option table 'main'",
+            "number of a routing table",
+        ),
+        ("routing", "option priority '0'", "from 1 to 32765"),
+        ("routing", "option priority '32766'", "from 1 to 32765"),
+        ("routing", "list table '1'", "expected `option`, not `list`"),
+        ("resolver", "list listen '192.0.2.1'", "127.0.0.1 or ::1"),
+        ("resolver", "list listen 'localhost'", "127.0.0.1 or ::1"),
+        ("resolver", "option port '65536'", "from 1 to 65535"),
+        ("resolver", "option port '+54'", "from 1 to 65535"),
+        ("resolver", "option port ''", "from 1 to 65535"),
+        ("resolver", "option user ''", "name of a user"),
+        ("resolver", "option max_inflight '0'", "from 1 to 4096"),
+        ("resolver", "option max_inflight '4097'", "from 1 to 4096"),
+        (
+            "resolver",
+            "option resolv_file 'resolv.conf'",
+            "absolute path",
+        ),
+        ("resolver", "option", "expected `option NAME VALUE`"),
+    ] {
+        let message = refused(section, option);
+        assert!(message.starts_with("gluon-wan:2: "), "{option}: {message}");
+        assert!(message.contains(part), "{option}: {message}");
+    }
+    let mixed = config("config routing\n\tlist device a\n\toption device b\n").unwrap_err();
+    assert!(
+        mixed.contains(":3: option 'device', value 'b'") && mixed.contains("`list` lines only")
+    );
+    let twice = config("config routing\n\tlist device a\n\tlist device a\n").unwrap_err();
+    assert!(
+        twice.contains(":3: option 'device', value 'a': 'a' is there twice"),
+        "{twice}"
+    );
+}
+
+#[test]
+fn what_is_not_text_or_not_a_file_is_refused() {
+    let dir = Dir::new(Some(b"config resolver\n\xff\n"), None);
+    assert_eq!(
+        message(&dir, &load(&dir.0).unwrap_err()),
+        "gluon-wan:2: a byte that is not UTF-8"
+    );
+
+    let dir = Dir::new(None, None);
+    fs::create_dir(dir.0.join(CONFIG_FILE)).unwrap();
+    assert_eq!(
+        message(&dir, &load(&dir.0).unwrap_err()),
+        "gluon-wan: cannot be read"
+    );
+}

@@ -1,0 +1,299 @@
+//! The UCI file format, as OpenWrt's libuci reads it (uci `file.c`).
+//!
+//! A file is a sequence of commands, one a line or separated by `;`:
+//!
+//! ```text
+//! config TYPE [NAME]      # starts a section
+//!     option NAME VALUE
+//!     list NAME VALUE     # one more value of a list
+//! package NAME            # allowed, without a meaning here
+//! ```
+//!
+//! Words are separated by blanks. `'…'` is taken as it is, `"…"` knows
+//! backslash escapes, both may span lines; a backslash outside of quotes takes
+//! the next character as it is and, at the end of a line, continues it. An
+//! unquoted `#` starts a comment, inside a word too.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// One section of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// The word after `config`.
+    pub kind: String,
+    /// The second word, none for an anonymous section.
+    pub name: Option<String>,
+    /// Where the section starts, counted from 1.
+    pub line: usize,
+    /// Its options in the order of the file.
+    pub options: Vec<Opt>,
+}
+
+/// One `option` or `list` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opt {
+    /// The option's name.
+    pub name: String,
+    /// The value, quotes removed.
+    pub value: String,
+    /// Whether it was written as `list`.
+    pub is_list: bool,
+    /// Where it starts, counted from 1.
+    pub line: usize,
+}
+
+/// Why a file is not UCI, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct SyntaxError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong and what was expected.
+    pub what: String,
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// The first command that is not UCI. Nothing of such a file is used.
+pub fn parse(text: &str) -> Result<Vec<Section>, SyntaxError> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut reader = Reader {
+        chars: text.chars().peekable(),
+        line: 1,
+    };
+    while let Some((line, words)) = reader.command()? {
+        let error = |what: String| Err(SyntaxError { line, what });
+        let mut words = words.into_iter();
+        let Some(command) = words.next() else {
+            continue;
+        };
+        let args: Vec<String> = words.collect();
+        match (command.as_str(), args.as_slice()) {
+            ("package", [_]) => {}
+            ("config", [kind]) => sections.push(Section::new(kind, None, line)),
+            ("config", [kind, name]) => sections.push(Section::new(kind, Some(name), line)),
+            ("config", _) => return error("expected `config TYPE [NAME]`".into()),
+            ("option" | "list", [name, value]) => {
+                let Some(section) = sections.last_mut() else {
+                    return error(format!(
+                        "`{command} {name}` stands before any `config` line"
+                    ));
+                };
+                section.options.push(Opt {
+                    name: name.clone(),
+                    value: value.clone(),
+                    is_list: command == "list",
+                    line,
+                });
+            }
+            ("option" | "list", _) => return error(format!("expected `{command} NAME VALUE`")),
+            ("package", _) => return error("expected `package NAME`".into()),
+            _ => {
+                return error(format!(
+                    "'{command}' is not a UCI command: expected config, option, list or package"
+                ));
+            }
+        }
+    }
+    Ok(sections)
+}
+
+impl Section {
+    fn new(kind: &str, name: Option<&String>, line: usize) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            name: name.cloned(),
+            line,
+            options: Vec::new(),
+        }
+    }
+}
+
+struct Reader<'a> {
+    chars: Peekable<Chars<'a>>,
+    line: usize,
+}
+
+impl Reader<'_> {
+    /// The words up to the end of the line or `;`, and the line they start on;
+    /// none at the end of the file.
+    fn command(&mut self) -> Result<Option<(usize, Vec<String>)>, SyntaxError> {
+        let mut words = Vec::new();
+        let mut line = self.line;
+        loop {
+            match self.chars.peek() {
+                None if words.is_empty() => return Ok(None),
+                None => return Ok(Some((line, words))),
+                Some('\n' | ';') => {
+                    self.next();
+                    if !words.is_empty() {
+                        return Ok(Some((line, words)));
+                    }
+                    line = self.line;
+                }
+                Some('#') => self.skip_comment(),
+                Some(c) if c.is_ascii_whitespace() => {
+                    self.next();
+                }
+                Some(_) => {
+                    if let Some(word) = self.word()? {
+                        words.push(word);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One word, in pieces that may be quoted; none when it was nothing but a
+    /// continued line.
+    fn word(&mut self) -> Result<Option<String>, SyntaxError> {
+        let mut word = String::new();
+        let mut is_word = false;
+        while let Some(&c) = self.chars.peek() {
+            match c {
+                '#' | ';' => break,
+                c if c.is_ascii_whitespace() => break,
+                '\'' | '"' => {
+                    self.next();
+                    self.quoted(c, &mut word)?;
+                    is_word = true;
+                }
+                '\\' => {
+                    self.next();
+                    match self.next() {
+                        Some('\n') | None => {}
+                        Some(c) => {
+                            word.push(c);
+                            is_word = true;
+                        }
+                    }
+                }
+                c => {
+                    self.next();
+                    word.push(c);
+                    is_word = true;
+                }
+            }
+        }
+        Ok(is_word.then_some(word))
+    }
+
+    /// The rest of a quoted piece, up to and with the closing quote.
+    fn quoted(&mut self, quote: char, word: &mut String) -> Result<(), SyntaxError> {
+        let start = self.line;
+        while let Some(c) = self.next() {
+            match c {
+                c if c == quote => return Ok(()),
+                '\\' if quote == '"' => match self.next() {
+                    Some('\n') => {}
+                    Some(c) => word.push(c),
+                    None => break,
+                },
+                c => word.push(c),
+            }
+        }
+        Err(SyntaxError {
+            line: start,
+            what: format!("a quote ({quote}) is not closed"),
+        })
+    }
+
+    fn skip_comment(&mut self) {
+        while self.chars.peek().is_some_and(|&c| c != '\n') {
+            self.next();
+        }
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.chars.next();
+        if c == Some('\n') {
+            self.line += 1;
+        }
+        c
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Vec<(usize, String, String)> {
+        parse(text)
+            .unwrap()
+            .into_iter()
+            .flat_map(|s| s.options)
+            .map(|o| (o.line, o.name, o.value))
+            .collect()
+    }
+
+    fn value(written: &str) -> String {
+        values(&format!("config a\n option v {written}\n"))[0]
+            .2
+            .clone()
+    }
+
+    #[test]
+    fn sections_named_and_anonymous() {
+        let sections =
+            parse("package x\n\nconfig 'static'\nconfig redirect \"r\" # c\n list g 'a'\n")
+                .unwrap();
+        assert_eq!(sections[0].kind, "static");
+        assert_eq!((sections[0].name.as_deref(), sections[0].line), (None, 3));
+        assert_eq!(
+            (sections[1].name.as_deref(), sections[1].line),
+            (Some("r"), 4)
+        );
+        assert!(sections[1].options[0].is_list);
+        assert_eq!(parse("").unwrap(), []);
+        assert_eq!(parse("# nothing\n\n").unwrap(), []);
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!(value("plain"), "plain");
+        assert_eq!(value("'single \\ \"x\"'"), r#"single \ "x""#);
+        assert_eq!(value(r#""double \" \\ 'x'""#), r#"double " \ 'x'"#);
+        assert_eq!(value("'a'\"b\"c"), "abc");
+        assert_eq!(value("''"), "");
+        assert_eq!(value(r"a\ b"), "a b");
+        assert_eq!(value("192.0.2.1#53"), "192.0.2.1");
+        assert_eq!(value("'192.0.2.1#53'"), "192.0.2.1#53");
+        assert_eq!(value("one\\\ntwo"), "onetwo");
+        assert_eq!(value("\"one\\\ntwo\""), "onetwo");
+        assert_eq!(value("'one\ntwo'"), "one\ntwo");
+    }
+
+    #[test]
+    fn lines_are_counted_through_quotes_and_continuations() {
+        let text = "config a\n option x 'one\n two' \\\n\n option y 1; option z 2\r\n";
+        assert_eq!(
+            values(text),
+            [
+                (2, "x".into(), "one\n two".into()),
+                (5, "y".into(), "1".into()),
+                (5, "z".into(), "2".into()),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_uci_is_refused_with_its_line() {
+        for (text, line, part) in [
+            ("option a b\n", 1, "before any `config`"),
+            ("config a\n\noption b\n", 3, "expected `option NAME VALUE`"),
+            ("config a\nlist b c d\n", 2, "expected `list NAME VALUE`"),
+            ("config\n", 1, "expected `config TYPE [NAME]`"),
+            ("config a b c\n", 1, "expected `config TYPE [NAME]`"),
+            ("package\n", 1, "expected `package NAME`"),
+            ("config a\n option b 'c\n\n", 2, "not closed"),
+            ("config a\n option b \"c\\", 2, "not closed"),
+            ("\n\nhello\n", 3, "'hello' is not a UCI command"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.line, line, "{text:?}");
+            assert!(error.what.contains(part), "{text:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The WAN side of a Freifunk Gluon node.
+//!
+//! Four parts, which do not know each other: [`redirect`] sends the DNS of the
+//! VPN daemons to the [`resolver`], [`routing`] lets what carries the mark use
+//! the WAN and nothing else, and the preload library (`src/packetmark`) marks
+//! the sockets of programs that cannot do it. [`config`] says what is wanted;
+//! [`sync`] puts it in place.
+
+pub mod cli;
+pub mod config;
+pub mod exec;
+pub mod log;
+pub mod redirect;
+pub mod resolver;
+pub mod routing;
+pub mod status;
+pub mod sync;
+pub mod watch;

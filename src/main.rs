@@ -1,0 +1,59 @@
+//! The command `gluon-wan`: parse, run one command, print the error chain.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use gluon_wan::cli::{self, Command};
+use gluon_wan::config::Config;
+use gluon_wan::{exec, log, redirect, resolver, status, sync, watch};
+
+/// Wrong usage or configuration; 1 is for everything else that fails.
+const EXIT_USAGE: u8 = 2;
+
+/// An error and the exit code it ends with.
+struct Failure(u8, Box<dyn Error>);
+
+impl<E: Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(1, error.into())
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(Failure(code, error)) => {
+            let mut message = error.to_string();
+            let mut source = error.source();
+            while let Some(error) = source {
+                message = format!("{message}: {error}");
+                source = error.source();
+            }
+            log!("{message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, Failure> {
+    let usage = |error| Failure(EXIT_USAGE, Box::new(error));
+    let invocation = cli::parse(std::env::args_os()).map_err(usage)?;
+    let load = || {
+        let refused = |error| Failure(EXIT_USAGE, Box::new(error));
+        Config::load(&invocation.config_dir).map_err(refused)
+    };
+    match invocation.command {
+        Command::Show(text) => cli::show(text)?,
+        Command::Exec(request) => {
+            let Err(error) = exec::run(&request, &invocation.config_dir);
+            return Err(Failure(error.exit_code(), Box::new(error)));
+        }
+        Command::Print => cli::show(&redirect::wanted(&load()?)?.to_string())?,
+        Command::Sync { watch: false } => sync::sync(&load()?)?,
+        Command::Sync { watch: true } => watch::run(&invocation.config_dir, load()?)?,
+        Command::Clear => sync::clear(&load()?)?,
+        Command::Resolver => resolver::run(&invocation.config_dir, load()?)?,
+        Command::Status { json } => return Ok(status::run(&load()?, json)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
