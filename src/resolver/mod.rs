@@ -1,4 +1,7 @@
 //! Part resolver.
+pub mod message;
+pub mod open;
+pub mod upstream;
 use crate::config::Config;
 use std::path::Path;
 /// Why the resolver does not serve.
@@ -8,6 +11,4 @@ pub enum Error {}
 ///
 /// # Errors
 /// What keeps it from serving.
-pub fn run(_dir: &Path, _config: Config) -> Result<(), Error> {
-    Ok(())
-}
+pub fn run(_dir: &Path, _config: Config) -> Result<(), Error> { Ok(()) }
