@@ -80,7 +80,11 @@ impl Question {
     /// one message and no business of a stub's forwarder).
     fn is_ordinary(self, message: &[u8]) -> bool {
         let (_, fixed) = self.parts(message);
-        let word = |at: usize| fixed.get(at..at + 2).map_or(0, |w| u16::from_be_bytes([w[0], w[1]]));
+        let word = |at: usize| {
+            fixed
+                .get(at..at + 2)
+                .map_or(0, |w| u16::from_be_bytes([w[0], w[1]]))
+        };
         word(2) != CLASS_CHAOS && !matches!(word(0), TYPE_IXFR | TYPE_AXFR)
     }
 
@@ -99,7 +103,9 @@ impl Question {
     /// without one counts.
     #[must_use]
     pub fn is_answered_by(self, query: &[u8], reply: &[u8]) -> bool {
-        let Some(header) = reply.first_chunk::<HEADER_LEN>() else { return false };
+        let Some(header) = reply.first_chunk::<HEADER_LEN>() else {
+            return false;
+        };
         let is_reply = header[2] & 0x80 != 0;
         let same_opcode = (header[2] >> 3 & 0x0f) == 0;
         let asked = match u16::from_be_bytes([header[4], header[5]]) {
@@ -118,7 +124,9 @@ impl Question {
 /// The id of a message, 0 where there is none.
 #[must_use]
 pub fn id(message: &[u8]) -> u16 {
-    message.first_chunk().map_or(0, |id| u16::from_be_bytes(*id))
+    message
+        .first_chunk()
+        .map_or(0, |id| u16::from_be_bytes(*id))
 }
 
 /// Gives a message another id.
@@ -176,7 +184,12 @@ pub(super) mod tests {
 
     #[test]
     fn ordinary_queries_are_relayed() {
-        for name in ["", "org", "vpn1.example.org", &["a".repeat(63).as_str(); 3].join(".")] {
+        for name in [
+            "",
+            "org",
+            "vpn1.example.org",
+            &["a".repeat(63).as_str(); 3].join("."),
+        ] {
             for kind in [1, 28, 65, 255, 65400] {
                 let message = query(7, name, kind, 1);
                 assert_eq!(question(&message).end, message.len());

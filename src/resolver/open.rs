@@ -51,6 +51,8 @@ pub trait Wire {
     fn reply(&mut self, client: &Self::Client, reply: &[u8]);
     /// Nobody answered: the query, as the client sent it, deserves SERVFAIL.
     fn give_up(&mut self, client: Self::Client, query: Vec<u8>);
+    /// Sixteen bits that nobody can guess.
+    fn random(&mut self) -> u16;
 }
 
 /// Why a query is not taken.
@@ -135,7 +137,6 @@ impl<C> OpenQueries<C> {
         client: C,
         bytes: &[u8],
         question: Question,
-        mut random_id: impl FnMut() -> u16,
     ) -> Result<(), Rejected> {
         if self.upstreams.list().is_empty() {
             return Err(Rejected::NoServer);
@@ -144,7 +145,7 @@ impl<C> OpenQueries<C> {
         if self.waiting >= self.max || self.queries.len() >= 2 * self.max {
             return Err(Rejected::Full);
         }
-        let id = self.fresh_id(&mut random_id);
+        let id = self.fresh_id(wire);
         let mut message = bytes.to_vec();
         message::set_id(&mut message, id);
         let mut query = Query {
@@ -163,7 +164,8 @@ impl<C> OpenQueries<C> {
         let mut patience = Duration::MAX;
         for upstream in self.upstreams.first(now) {
             if query.send(now, wire, &mut self.upstreams, upstream) {
-                patience = patience.min(self.upstreams.get(upstream).map_or(RETRY, |u| u.patience()));
+                patience =
+                    patience.min(self.upstreams.get(upstream).map_or(RETRY, |u| u.patience()));
             }
         }
         if query.attempts.is_empty() {
@@ -187,8 +189,14 @@ impl<C> OpenQueries<C> {
         reply: &mut [u8],
     ) -> bool {
         let id = message::id(reply);
-        let Some(query) = self.queries.get_mut(&id) else { return false };
-        let Some(at) = query.attempts.iter().position(|attempt| attempt.upstream == from) else {
+        let Some(query) = self.queries.get_mut(&id) else {
+            return false;
+        };
+        let Some(at) = query
+            .attempts
+            .iter()
+            .position(|attempt| attempt.upstream == from)
+        else {
             return false;
         };
         if !query.question.is_answered_by(&query.message, reply) {
@@ -241,14 +249,21 @@ impl<C> OpenQueries<C> {
         let concerned: Vec<u16> = self
             .queries
             .iter()
-            .filter(|(_, query)| query.attempts.iter().any(|attempt| attempt.socket == socket))
+            .filter(|(_, query)| {
+                query
+                    .attempts
+                    .iter()
+                    .any(|attempt| attempt.socket == socket)
+            })
             .map(|(&id, _)| id)
             .collect();
         if let Some(upstream) = self.upstreams.get(from) {
             upstream.unreachable(now);
         }
         for id in concerned {
-            let Some(query) = self.queries.get_mut(&id) else { continue };
+            let Some(query) = self.queries.get_mut(&id) else {
+                continue;
+            };
             query.drop_attempts(wire, |attempt| attempt.socket == socket);
             query.done.push(from);
             let over = match query.answered {
@@ -256,16 +271,26 @@ impl<C> OpenQueries<C> {
                 false => query.ask_next(now, wire, &mut self.upstreams),
             };
             let due = query.due;
-            if over { self.close(id, wire) } else { self.wake_at(due) }
+            if over {
+                self.close(id, wire)
+            } else {
+                self.wake_at(due)
+            }
         }
     }
 
     /// Does what is due: asks the next server, repeats, gives up.
     pub fn tick(&mut self, now: Instant, wire: &mut impl Wire<Client = C>) {
-        let due: Vec<u16> =
-            self.queries.iter().filter(|(_, query)| query.due <= now).map(|(&id, _)| id).collect();
+        let due: Vec<u16> = self
+            .queries
+            .iter()
+            .filter(|(_, query)| query.due <= now)
+            .map(|(&id, _)| id)
+            .collect();
         for id in due {
-            let Some(query) = self.queries.get_mut(&id) else { continue };
+            let Some(query) = self.queries.get_mut(&id) else {
+                continue;
+            };
             query.note_silence(now, &mut self.upstreams);
             if query.answered || query.go_on(now, wire, &mut self.upstreams) {
                 self.close(id, wire);
@@ -306,10 +331,19 @@ impl<C> OpenQueries<C> {
     ) {
         let targets: Vec<UpstreamId> = match to {
             Some(one) => vec![one],
-            None => self.upstreams.list().iter().map(|upstream| upstream.id).collect(),
+            None => self
+                .upstreams
+                .list()
+                .iter()
+                .map(|upstream| upstream.id)
+                .collect(),
         };
         let mut wake = None;
-        for query in self.queries.values_mut().filter(|q| !q.answered && which(q)) {
+        for query in self
+            .queries
+            .values_mut()
+            .filter(|q| !q.answered && which(q))
+        {
             for &target in &targets {
                 query.done.retain(|done| *done != target);
                 query.send(now, wire, &mut self.upstreams, target);
@@ -328,7 +362,9 @@ impl<C> OpenQueries<C> {
     }
 
     fn close(&mut self, id: u16, wire: &mut impl Wire<Client = C>) {
-        let Some(mut query) = self.queries.remove(&id) else { return };
+        let Some(mut query) = self.queries.remove(&id) else {
+            return;
+        };
         query.drop_attempts(wire, |_| true);
         if query.answered {
             return;
@@ -344,9 +380,9 @@ impl<C> OpenQueries<C> {
     }
 
     /// An id that cannot be guessed, is not in use and was not just before.
-    fn fresh_id(&mut self, random: &mut impl FnMut() -> u16) -> u16 {
+    fn fresh_id(&mut self, wire: &mut impl Wire<Client = C>) -> u16 {
         loop {
-            let id = random();
+            let id = wire.random();
             if !self.queries.contains_key(&id) && !self.recent.contains(&id) {
                 self.recent[self.next_recent] = id;
                 self.next_recent = (self.next_recent + 1) % RECENT_IDS;
@@ -366,10 +402,15 @@ impl<C> Query<C> {
         upstreams: &mut Upstreams,
         to: UpstreamId,
     ) -> bool {
-        let Some(upstream) = upstreams.get(to) else { return false };
+        let Some(upstream) = upstreams.get(to) else {
+            return false;
+        };
         let sent = wire.send(upstream, &self.message);
         upstream.asked(now);
-        let earlier = self.attempts.iter().position(|attempt| attempt.upstream == to);
+        let earlier = self
+            .attempts
+            .iter()
+            .position(|attempt| attempt.upstream == to);
         match (sent, earlier) {
             (Ok(socket), None) => {
                 self.attempts.push(Attempt {
@@ -384,7 +425,11 @@ impl<C> Query<C> {
             (Ok(socket), Some(at)) => {
                 let attempt = &mut self.attempts[at];
                 wire.release(attempt.socket);
-                *attempt = Attempt { socket, repeated: true, ..*attempt };
+                *attempt = Attempt {
+                    socket,
+                    repeated: true,
+                    ..*attempt
+                };
                 true
             }
             // What was sent earlier may still be answered.
@@ -407,7 +452,9 @@ impl<C> Query<C> {
     ) -> bool {
         loop {
             let next = upstreams.best(|upstream| !self.was_asked(upstream.id));
-            let Some((next, patience)) = next.map(|next| (next.id, next.patience())) else { break };
+            let Some((next, patience)) = next.map(|next| (next.id, next.patience())) else {
+                break;
+            };
             if self.send(now, wire, upstreams, next) {
                 self.due = now + patience;
                 return false;
@@ -423,7 +470,9 @@ impl<C> Query<C> {
     /// Says of every server that should have answered that it has not.
     fn note_silence(&mut self, now: Instant, upstreams: &mut Upstreams) {
         for attempt in self.attempts.iter_mut().filter(|attempt| !attempt.overdue) {
-            let Some(upstream) = upstreams.get(attempt.upstream) else { continue };
+            let Some(upstream) = upstreams.get(attempt.upstream) else {
+                continue;
+            };
             if now.saturating_duration_since(attempt.sent) >= upstream.patience() {
                 attempt.overdue = true;
                 upstream.silent(now);
@@ -439,11 +488,20 @@ impl<C> Query<C> {
         wire: &mut impl Wire<Client = C>,
         upstreams: &mut Upstreams,
     ) -> bool {
-        let end = self.since + if self.failure.is_some() { HOLD_FAILURE } else { LIFETIME };
+        let end = self.since
+            + if self.failure.is_some() {
+                HOLD_FAILURE
+            } else {
+                LIFETIME
+            };
         if now >= end {
             return true;
         }
-        if upstreams.list().iter().any(|upstream| !self.was_asked(upstream.id)) {
+        if upstreams
+            .list()
+            .iter()
+            .any(|upstream| !self.was_asked(upstream.id))
+        {
             return self.ask_next(now, wire, upstreams);
         }
         self.repeat_to_all(now, wire, upstreams);

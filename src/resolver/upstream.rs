@@ -82,7 +82,8 @@ impl Upstream {
     #[must_use]
     pub fn patience(&self) -> Duration {
         let (min, max) = PATIENCE;
-        self.usual.map_or(FIRST_PATIENCE, |usual| (2 * usual).clamp(min, max))
+        self.usual
+            .map_or(FIRST_PATIENCE, |usual| (2 * usual).clamp(min, max))
     }
 
     /// Whether it can be expected to answer.
@@ -96,7 +97,10 @@ impl Upstream {
     fn rank(&self) -> (bool, bool, u32) {
         let down = matches!(self.state, State::Silent | State::Unreachable);
         let usual = self.usual.unwrap_or(FIRST_PATIENCE).as_micros();
-        let speed = u64::try_from(usual).unwrap_or(u64::MAX).max(SAME_SPEED_US).ilog2();
+        let speed = u64::try_from(usual)
+            .unwrap_or(u64::MAX)
+            .max(SAME_SPEED_US)
+            .ilog2();
         (down, self.failures_in_a_row >= FAILING, speed)
     }
 
@@ -147,7 +151,8 @@ impl Upstream {
     /// Whether it was asked within `interval`.
     #[must_use]
     pub fn asked_within(&self, now: Instant, interval: Duration) -> bool {
-        self.last_asked.is_some_and(|asked| now.saturating_duration_since(asked) < interval)
+        self.last_asked
+            .is_some_and(|asked| now.saturating_duration_since(asked) < interval)
     }
 
     /// Whether it has not been heard of for `interval`, or never.
@@ -158,7 +163,11 @@ impl Upstream {
     }
 
     fn wants_probe(&self, now: Instant) -> bool {
-        let interval = if self.works() { PROBE_SPARE } else { PROBE_DOWN };
+        let interval = if self.works() {
+            PROBE_SPARE
+        } else {
+            PROBE_DOWN
+        };
         !self.asked_within(now, interval)
     }
 }
@@ -212,25 +221,39 @@ impl Upstreams {
     /// of them while none is known to work, so that the first look-up is as
     /// fast as the fastest server.
     pub fn first(&self, now: Instant) -> impl Iterator<Item = UpstreamId> + use<> {
-        let best = self.best(|_| true).filter(|best| best.works()).map(|best| best.id);
+        let best = self
+            .best(|_| true)
+            .filter(|best| best.works())
+            .map(|best| best.id);
         let mut chosen: Vec<UpstreamId> = best.into_iter().collect();
-        let others = self.list.iter().filter(|upstream| Some(upstream.id) != best);
+        let others = self
+            .list
+            .iter()
+            .filter(|upstream| Some(upstream.id) != best);
         chosen.extend(
-            others.filter(|other| best.is_none() || other.wants_probe(now)).map(|other| other.id),
+            others
+                .filter(|other| best.is_none() || other.wants_probe(now))
+                .map(|other| other.id),
         );
         chosen.into_iter()
     }
 
     /// The best one that `among` lets through.
     pub fn best(&self, among: impl Fn(&Upstream) -> bool) -> Option<&Upstream> {
-        self.list.iter().filter(|upstream| among(upstream)).min_by_key(|upstream| upstream.rank())
+        self.list
+            .iter()
+            .filter(|upstream| among(upstream))
+            .min_by_key(|upstream| upstream.rank())
     }
 
     /// The servers, the best first.
     #[must_use]
-    pub fn ranked(&self) -> Vec<(UpstreamId, Server)> {
+    pub fn ranked(&self) -> Vec<Server> {
         let mut ranked: Vec<&Upstream> = self.list.iter().collect();
         ranked.sort_by_key(|upstream| upstream.rank());
-        ranked.into_iter().map(|upstream| (upstream.id, upstream.server.clone())).collect()
+        ranked
+            .into_iter()
+            .map(|upstream| upstream.server.clone())
+            .collect()
     }
 }

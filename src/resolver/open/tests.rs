@@ -9,7 +9,7 @@ const NXDOMAIN: u8 = 3;
 
 /// How a simulated server behaves.
 #[derive(Clone, Copy, PartialEq)]
-enum Server_ {
+enum Behaviour {
     Answers(u64, u8),
     Silent,
     /// ICMP port unreachable after a millisecond.
@@ -17,7 +17,7 @@ enum Server_ {
     /// The kernel has no route.
     NoRoute,
 }
-use Server_::{Answers, Icmp, NoRoute, Silent};
+use Behaviour::{Answers, Icmp, NoRoute, Silent};
 
 enum Event {
     Reply(UpstreamId, Vec<u8>),
@@ -27,13 +27,16 @@ enum Event {
 /// The world outside: servers, and what clients got.
 #[derive(Default)]
 struct World {
-    servers: HashMap<String, Server_>,
+    servers: HashMap<String, Behaviour>,
     now: Option<Instant>,
     events: Vec<(Instant, Event)>,
     next_socket: SocketKey,
     open_sockets: HashMap<SocketKey, u32>,
     sent: Vec<(String, u16)>,
     replies: Vec<(u32, u16, u8, Instant)>,
+    /// What to give out for random.
+    numbers: Vec<u16>,
+    counter: u16,
 }
 
 impl Wire for World {
@@ -47,10 +50,13 @@ impl Wire for World {
         match self.servers[&name] {
             NoRoute => return Err(io::ErrorKind::NetworkUnreachable.into()),
             Silent => {}
-            Icmp => self.events.push((now + MS, Event::Error(upstream.id, socket))),
+            Icmp => self
+                .events
+                .push((now + MS, Event::Error(upstream.id, socket))),
             Answers(ms, rcode) => {
                 let after = Duration::from_millis(ms);
-                self.events.push((now + after, Event::Reply(upstream.id, reply(query, rcode))));
+                self.events
+                    .push((now + after, Event::Reply(upstream.id, reply(query, rcode))));
             }
         }
         self.next_socket += 1;
@@ -59,16 +65,27 @@ impl Wire for World {
     }
 
     fn release(&mut self, socket: SocketKey) {
-        assert_eq!(self.open_sockets.remove(&socket), Some(1), "released what is not open");
+        assert_eq!(
+            self.open_sockets.remove(&socket),
+            Some(1),
+            "released what is not open"
+        );
     }
 
     fn reply(&mut self, client: &u32, reply: &[u8]) {
         let now = self.now.unwrap();
-        self.replies.push((*client, message::id(reply), message::rcode(reply), now));
+        self.replies
+            .push((*client, message::id(reply), message::rcode(reply), now));
     }
 
     fn give_up(&mut self, client: u32, query: Vec<u8>) {
-        self.replies.push((client, message::id(&query), SERVFAIL, self.now.unwrap()));
+        self.replies
+            .push((client, message::id(&query), SERVFAIL, self.now.unwrap()));
+    }
+
+    fn random(&mut self) -> u16 {
+        self.counter = self.counter.wrapping_add(7);
+        self.numbers.pop().unwrap_or(self.counter)
     }
 }
 
@@ -77,7 +94,6 @@ struct Lab {
     world: World,
     start: Instant,
     now: Instant,
-    next_id: u16,
     next_client: u32,
 }
 
@@ -86,14 +102,13 @@ fn server(name: &str) -> Server {
 }
 
 impl Lab {
-    fn new(servers: &[(&str, Server_)]) -> Self {
+    fn new(servers: &[(&str, Behaviour)]) -> Self {
         let now = Instant::now();
         let mut lab = Self {
             open: OpenQueries::new(150),
             world: World::default(),
             start: now,
             now,
-            next_id: 1000,
             next_client: 0,
         };
         for (name, behaviour) in servers {
@@ -109,22 +124,25 @@ impl Lab {
         self.open.set_servers(self.now, &mut self.world, &list);
     }
 
-    fn becomes(&mut self, name: &str, behaviour: Server_) {
+    fn becomes(&mut self, name: &str, behaviour: Behaviour) {
         self.world.servers.insert(name.into(), behaviour);
     }
 
     fn try_ask(&mut self) -> Result<u32, Rejected> {
         let message = query(77, "vpn.example.org", 1, 1);
-        let Kind::Relay(question) = classify(&message) else { panic!() };
-        self.next_client += 1;
-        let next_id = &mut self.next_id;
-        let random = || {
-            *next_id = next_id.wrapping_add(7);
-            *next_id
+        let Kind::Relay(question) = classify(&message) else {
+            panic!()
         };
+        self.next_client += 1;
         self.world.now = Some(self.now);
         self.open
-            .ask(self.now, &mut self.world, self.next_client, &message, question, random)
+            .ask(
+                self.now,
+                &mut self.world,
+                self.next_client,
+                &message,
+                question,
+            )
             .map(|()| self.next_client)
     }
 
@@ -145,7 +163,12 @@ impl Lab {
             self.now = self.now.max(at);
             self.world.now = Some(self.now);
             if event == Some(at) {
-                let first = self.world.events.iter().position(|(when, _)| *when == at).unwrap();
+                let first = self
+                    .world
+                    .events
+                    .iter()
+                    .position(|(when, _)| *when == at)
+                    .unwrap();
                 match self.world.events.remove(first).1 {
                     Event::Reply(from, mut reply) => {
                         self.open.heard(self.now, &mut self.world, from, &mut reply);
@@ -194,7 +217,13 @@ const C: &str = "192.0.2.3";
 
 #[test]
 fn one_bad_server_first_costs_nothing() {
-    for bad in [Silent, Icmp, NoRoute, Answers(1, SERVFAIL), Answers(1, REFUSED)] {
+    for bad in [
+        Silent,
+        Icmp,
+        NoRoute,
+        Answers(1, SERVFAIL),
+        Answers(1, REFUSED),
+    ] {
         let mut lab = Lab::new(&[(A, bad), (B, Answers(2, 0)), (C, Answers(2, 0))]);
         let (errors, times) = lab.sequence(200);
         assert_eq!(errors, 0);
@@ -204,7 +233,11 @@ fn one_bad_server_first_costs_nothing() {
 
 #[test]
 fn two_bad_servers_first_cost_nothing() {
-    for (one, two) in [(Silent, Silent), (Silent, Answers(1, REFUSED)), (Icmp, Silent)] {
+    for (one, two) in [
+        (Silent, Silent),
+        (Silent, Answers(1, REFUSED)),
+        (Icmp, Silent),
+    ] {
         let mut lab = Lab::new(&[(A, one), (B, two), (C, Answers(2, 0))]);
         let (errors, times) = lab.sequence(200);
         assert_eq!(errors, 0);
@@ -221,7 +254,10 @@ fn the_preferred_server_dies_and_one_answer_is_late() {
         let (errors, times) = lab.sequence(100);
         assert_eq!(errors, 0);
         let late: Vec<_> = times.iter().filter(|time| **time > 4).collect();
-        assert!(late.len() <= 1 && late.iter().all(|time| **time < 50), "{times:?}");
+        assert!(
+            late.len() <= 1 && late.iter().all(|time| **time < 50),
+            "{times:?}"
+        );
     }
 }
 
@@ -234,7 +270,10 @@ fn after_all_were_dead_the_first_to_return_answers_all_at_once() {
         lab.run(4000);
         let waiting: Vec<u32> = (0..20).map(|_| lab.ask()).collect();
         lab.run(4000);
-        assert_eq!(lab.answer(old, asked), Some((SERVFAIL, LIFETIME.as_millis())));
+        assert_eq!(
+            lab.answer(old, asked),
+            Some((SERVFAIL, LIFETIME.as_millis()))
+        );
         lab.becomes(B, Answers(2, 0));
         let back = lab.now;
         lab.run(200);
@@ -242,7 +281,11 @@ fn after_all_were_dead_the_first_to_return_answers_all_at_once() {
             let (rcode, time) = lab.answer(client, back).unwrap();
             assert!(rcode == 0 && time <= 60, "{time}");
         }
-        assert!(lab.world.open_sockets.len() <= 60, "{}", lab.world.open_sockets.len());
+        assert!(
+            lab.world.open_sockets.len() <= 60,
+            "{}",
+            lab.world.open_sockets.len()
+        );
     }
 }
 
@@ -286,7 +329,10 @@ fn a_failure_is_passed_on_when_no_server_has_better() {
     let asked = lab.now;
     let client = lab.ask();
     lab.run(1000);
-    assert_eq!(lab.answer(client, asked), Some((REFUSED, HOLD_FAILURE.as_millis())));
+    assert_eq!(
+        lab.answer(client, asked),
+        Some((REFUSED, HOLD_FAILURE.as_millis()))
+    );
 }
 
 #[test]
@@ -312,10 +358,22 @@ fn late_duplicate_and_forged_replies_change_nothing() {
         let mut bytes = bytes.to_vec();
         lab.open.heard(lab.now, &mut lab.world, from, &mut bytes)
     };
-    assert!(!hears(ids[0], &reply(&query(id ^ 1, "vpn.example.org", 1, 1), 0)), "id");
-    assert!(!hears(ids[0], &reply(&query(id, "vpn.example.com", 1, 1), 0)), "name");
-    assert!(!hears(ids[0], &reply(&query(id, "vpn.example.org", 28, 1), 0)), "type");
-    assert!(!hears(ids[0], &query(id, "vpn.example.org", 1, 1)), "a query");
+    assert!(
+        !hears(ids[0], &reply(&query(id ^ 1, "vpn.example.org", 1, 1), 0)),
+        "id"
+    );
+    assert!(
+        !hears(ids[0], &reply(&query(id, "vpn.example.com", 1, 1), 0)),
+        "name"
+    );
+    assert!(
+        !hears(ids[0], &reply(&query(id, "vpn.example.org", 28, 1), 0)),
+        "type"
+    );
+    assert!(
+        !hears(ids[0], &query(id, "vpn.example.org", 1, 1)),
+        "a query"
+    );
     assert!(!hears(ids[0], &good[..11]), "cut");
     let mut other = Upstreams::default();
     other.set(&[server(A), server(B), server(C)], lab.now);
@@ -328,7 +386,10 @@ fn late_duplicate_and_forged_replies_change_nothing() {
     assert!(lab.open.heard(lab.now, &mut lab.world, ids[1], &mut late));
     assert_eq!(lab.answer(client, asked), Some((0, 0)));
     assert!(lab.world.open_sockets.is_empty());
-    assert!(!lab.open.heard(lab.now, &mut lab.world, ids[1], &mut late), "closed");
+    assert!(
+        !lab.open.heard(lab.now, &mut lab.world, ids[1], &mut late),
+        "closed"
+    );
 }
 
 #[test]
@@ -408,14 +469,10 @@ fn no_more_than_allowed_wait_and_all_end() {
 #[test]
 fn ids_are_not_used_again_soon() {
     let mut lab = Lab::new(&[(A, Answers(1, 0))]);
-    let message = query(77, "vpn.example.org", 1, 1);
-    let Kind::Relay(question) = classify(&message) else { panic!() };
     // A poor source that repeats itself.
-    let mut numbers = (0..1000u16).flat_map(|n| [n, n, n / 2]);
-    for client in 0..200 {
-        lab.world.now = Some(lab.now);
-        let random = || numbers.next().unwrap();
-        lab.open.ask(lab.now, &mut lab.world, client, &message, question, random).unwrap();
+    lab.world.numbers = (0..1000).rev().flat_map(|n| [n / 2, n, n]).collect();
+    for _ in 0..200 {
+        lab.ask();
         lab.run(2);
     }
     let ids: std::collections::HashSet<u16> = lab.world.sent.iter().map(|sent| sent.1).collect();
