@@ -42,6 +42,8 @@ home_up() {
 	on home sh -ec "
 		ip addr add 198.51.100.1/24 dev internet
 		ip addr add 2001:db8:51::1/64 dev internet
+		ip link set lan addrgenmode none
+		ip -6 addr flush dev lan
 		ip addr add $HOME_IP4/24 dev lan
 		ip addr add $HOME_IP6/64 dev lan
 		ip addr add $HOME_LL/64 dev lan
@@ -87,6 +89,8 @@ vpn_up() {
 # by mistake ends here.
 mesh_up() {
 	on mesh sh -ec "
+		ip link set lan addrgenmode none
+		ip -6 addr flush dev lan
 		ip addr add $MESH_IP4/16 dev lan
 		ip addr add $MESH_IP6/64 dev lan
 		ip addr add $MESH_LL/64 dev lan
