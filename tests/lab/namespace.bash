@@ -213,5 +213,5 @@ wait_for() {
 # The ends of all logs, for the reader of a failed test:
 #   teardown() { [ -n "$BATS_TEST_COMPLETED" ] || lab_tail; }
 lab_tail() {
-	tail -n "${1:-15}" "$LAB_DIR/log" "$LAB_DIR"/*/*.log
+	find "$LAB_DIR" -maxdepth 2 -name '*log' -size +0 -exec tail -n "${1:-15}" {} +
 }

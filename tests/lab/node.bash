@@ -63,7 +63,8 @@ node_lost_wan() {
 	[ ! -s "$LAB_DIR/node/var/gluon/wan-dnsmasq/resolv.conf" ]
 }
 
-# The node's fastd as Gluon configures it: group, mark, a peer known by name.
+# node_fastd [ipv4|ipv6]: the node's fastd as Gluon configures it: group, mark, a
+# peer known by name, with addresses of one family or of both.
 # It is in the group from its first instruction on: fastd 22 looks the peer up in
 # a thread that it starts before it changes its group, and when the thread is
 # faster, the first answer is the primary resolver's and counts for 15 s.
@@ -74,7 +75,7 @@ node_fastd() {
 		on up "ip addr add $TUNNEL_NODE/64 dev \$INTERFACE; ip link set up dev \$INTERFACE";
 		peer "vpn" {
 			key "$(<"$LAB_DIR/vpn/fastd.public")";
-			remote "$VPN_NAME" port $VPN_PORT;
+			remote ${1-} "$VPN_NAME" port $VPN_PORT;
 		}
 	END
 	daemon node fastd setpriv --regid "$FASTD_GID" --clear-groups -- fastd --config "$LAB_DIR/node/fastd.conf"
