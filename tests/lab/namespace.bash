@@ -50,7 +50,6 @@ lab_init() {
 
 # A process of its own, so that it survives a kill of the owner's process group.
 lab_watch() {
-	# shellcheck disable=SC2016 # for the new shell
 	setsid bash -c '
 		. "$1/tests/lab/namespace.bash"
 		tail --pid="$2" -f /dev/null
@@ -161,7 +160,6 @@ daemon() {
 	shift 2
 	lab_log "daemon $name $title: $*"
 	rm -f "$base.pid"
-	# shellcheck disable=SC2016 # for the shell on the machine
 	machine_enter "$name" -- sh -c 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"' \
 		"$base.pid" "$@" </dev/null >>"$base.log" 2>&1 3>&- &
 	disown
