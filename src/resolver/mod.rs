@@ -27,10 +27,11 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::config::{self, CONFIG_FILE, Config, STATIC_FILE, Server};
+use crate::config::{self, Config};
 use crate::log;
 use follow::{Files, Network};
 use relay::Relay;
+use servers::Supply;
 
 /// Changes of the network come in bursts; one look is enough for so long.
 const NETWORK_PAUSE: Duration = Duration::from_millis(20);
@@ -174,78 +175,21 @@ async fn follow_network(relay: Arc<Relay>) -> io::Result<()> {
 }
 
 /// Keeps the relay's servers those of the configuration and the resolv file.
-async fn follow_servers(dir: &Path, mut config: Config, relay: &Relay) -> Result<(), Error> {
+async fn follow_servers(dir: &Path, config: Config, relay: &Relay) -> Result<(), Error> {
     let mut hangup = on(SignalKind::hangup())?;
-    let mut servers: Option<Vec<Server>> = None;
+    let mut supply = Supply::new(dir, config);
     loop {
-        let paths = vec![
-            config.resolver.resolv_file.clone(),
-            dir.join(STATIC_FILE),
-            dir.join(CONFIG_FILE),
-        ];
-        let files = Files::new(paths).map_err(kernel("follow the resolv file"))?;
-        let followed = config.resolver.resolv_file.clone();
-        while followed == config.resolver.resolv_file {
-            use_servers(&config, &mut servers, relay);
+        let followed = supply.files();
+        let files = Files::new(followed.clone()).map_err(kernel("follow the resolv file"))?;
+        while followed == supply.files() {
+            if let Some(servers) = supply.changed() {
+                relay.set_servers(servers);
+            }
             tokio::select! {
                 changed = files.changed() => changed.map_err(kernel("follow the resolv file"))?,
                 _ = hangup.recv() => {}
             }
-            reload(dir, &mut config);
-        }
-    }
-}
-
-fn use_servers(config: &Config, servers: &mut Option<Vec<Server>>, relay: &Relay) {
-    match servers::current(config) {
-        Ok(now) if servers.as_ref() == Some(&now) => {}
-        Ok(now) => {
-            let shown: Vec<String> = now.iter().map(ToString::to_string).collect();
-            match shown.as_slice() {
-                [] => log!("no server is known: queries fail until one is"),
-                shown => log!("servers: {}", shown.join(", ")),
-            }
-            relay.set_servers(&now);
-            *servers = Some(now);
-        }
-        Err(error) => {
-            let path = config.resolver.resolv_file.display();
-            log!("{path}: cannot be read, the servers stay as they are: {error}");
-        }
-    }
-}
-
-/// Reads the configuration again. A bad one changes nothing.
-fn reload(dir: &Path, config: &mut Config) {
-    match Config::load(dir) {
-        Ok(new) => {
-            let fixed = |config: &Config| {
-                let config::Resolver {
-                    listen,
-                    port,
-                    user,
-                    max_inflight,
-                    ..
-                } = &config.resolver;
-                (
-                    listen.clone(),
-                    *port,
-                    user.clone(),
-                    *max_inflight,
-                    config.routing.mark,
-                )
-            };
-            if fixed(&new) != fixed(config) {
-                log!("listen, port, user, max_inflight and mark change with a restart only");
-            }
-            *config = new;
-        }
-        Err(error) => {
-            let reason = std::error::Error::source(&error).map(|e| format!(": {e}"));
-            log!(
-                "{error}{}: the configuration stays as it was",
-                reason.unwrap_or_default()
-            );
+            supply.reload();
         }
     }
 }

@@ -1,0 +1,378 @@
+#!/usr/bin/env bats
+# The resolver on servers that die, refuse, lie and return; its servers, its
+# privileges, its mark. Two machines: node, and wan with up to three servers.
+
+bats_require_minimum_version 1.5.0
+load lab/lab
+
+SERVERS=(10.9.0.1 10.9.0.2 10.9.0.3)
+ASK=$LAB_REPO/tests/resolver/ask.py
+RESPONDER=$LAB_REPO/tests/resolver/responder.py
+
+setup_file() {
+	lab_require unshare nsenter ip nft dnsmasq dig python3 jq
+	lab_init
+	machine_add node
+	machine_add wan
+	cable node br-wan wan lan
+	on node ip addr add 10.9.0.10/24 dev br-wan
+	on node ip -6 addr add 2001:db8:9::10/64 dev br-wan
+	local server
+	for server in "${SERVERS[@]}"; do
+		on wan ip addr add "$server/24" dev lan
+	done
+	on wan ip -6 addr add 2001:db8:9::1/64 dev lan
+	on wan ip -6 addr add fe80::9:1/64 dev lan
+	probe node marked out oifname br-wan th dport 53 meta mark and 1 == 1
+	probe node unmarked out oifname br-wan th dport 53 meta mark and 1 == 0
+}
+
+teardown_file() {
+	lab_down
+}
+
+setup() {
+	probe_reset node
+	servers "${SERVERS[@]}"
+}
+
+teardown() {
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || lab_tail
+	daemon_stop node resolver
+	local title
+	for title in one two three; do
+		daemon_stop wan "$title"
+	done
+	on wan nft flush ruleset
+	rm -f "$LAB_DIR"/node/etc/config/* "$LAB_DIR/node/var/half"
+	# Whatever a test was about, nothing has left without the mark.
+	[ "$(seen node unmarked)" -eq 0 ]
+}
+
+# servers ADDR...: what the resolv file of the node names, written as the hotplug
+# script does.
+servers() {
+	local dir=$LAB_DIR/node/var/gluon/wan-dnsmasq
+	mkdir -p "$dir"
+	{ [ $# -eq 0 ] || printf 'nameserver %s\n' "$@"; } >"$dir/resolv.conf.tmp"
+	mv "$dir/resolv.conf.tmp" "$dir/resolv.conf"
+}
+
+# server TITLE ADDR good|servfail|refused|icmp|blackhole
+server() {
+	case $3 in
+	good)
+		daemon wan "$1" dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= \
+			--log-facility=- --log-queries --no-resolv --no-hosts --listen-address="$2" \
+			--bind-interfaces --host-record="$VPN_NAME,$VPN_IP4,$VPN_IP6" --txt-record="$VPN_NAME,$1"
+		wait_for 5 on wan sh -c "dig +short +time=1 +tries=1 @$2 $VPN_NAME | grep -q ."
+		;;
+	servfail) daemon wan "$1" "$RESPONDER" "$2" 2 ;;
+	refused) daemon wan "$1" "$RESPONDER" "$2" 5 ;;
+	# Nobody has the port, so the kernel says ICMP port unreachable.
+	icmp) ;;
+	blackhole) blackhole "$2" ;;
+	esac
+}
+
+blackhole() {
+	on wan nft -f - <<-END
+		add table inet blackhole
+		add chain inet blackhole in { type filter hook input priority 0; }
+		add rule inet blackhole in ip daddr $1 drop
+	END
+}
+
+resolver_starts() {
+	daemon node resolver "$GLUON_WAN" resolver
+	wait_for 5 resolver_answers
+}
+
+resolver_answers() {
+	on node dig +short +time=1 +tries=1 -p 54 @127.0.0.1 version.bind CH TXT | grep -q gluon-wan
+}
+
+# ask ARG...: 200 queries one after the other.
+ask() {
+	on node "$ASK" "$@" "$VPN_NAME"
+}
+
+# expect_no_loss JSON [SLOWEST]: shows it, and nothing failed or waited a second.
+expect_no_loss() {
+	echo "# $BATS_TEST_DESCRIPTION: $1" >&3
+	jq -e '.lost == 0 and .errors == 0 and .slowest_ms < 1000' <<<"$1"
+}
+
+first_is_bad() {
+	server one "${SERVERS[0]}" "$1"
+	server two "${SERVERS[1]}" good
+	server three "${SERVERS[2]}" good
+	resolver_starts
+	expect_no_loss "$(ask)"
+	[ "$(seen node marked)" -gt 200 ]
+}
+
+@test "first server is blackholed" { first_is_bad blackhole; }
+@test "first server is refused by ICMP" { first_is_bad icmp; }
+@test "first server answers SERVFAIL" { first_is_bad servfail; }
+@test "first server answers REFUSED" { first_is_bad refused; }
+
+two_are_bad() {
+	server one "${SERVERS[0]}" "$1"
+	server two "${SERVERS[1]}" "$2"
+	server three "${SERVERS[2]}" good
+	resolver_starts
+	expect_no_loss "$(ask)"
+}
+
+@test "first two servers are blackholed" { two_are_bad blackhole blackhole; }
+@test "one server is blackholed, one refused by ICMP" { two_are_bad blackhole icmp; }
+
+# dies_in_mid_run COMMAND...: what happens to the preferred server.
+dies_in_mid_run() {
+	server one "${SERVERS[0]}" good
+	server two "${SERVERS[1]}" good
+	server three "${SERVERS[2]}" good
+	resolver_starts
+	daemon node ask "$ASK" --pause /var/half "$VPN_NAME"
+	wait_for 20 test -e "$LAB_DIR/node/var/half"
+	"$@"
+	rm "$LAB_DIR/node/var/half"
+	wait_for 30 daemon_ended node ask
+	local result
+	result=$(cat "$LAB_DIR/node/ask.log")
+	rm "$LAB_DIR/node/ask.log"
+	expect_no_loss "$result"
+	jq -e '.over_150_ms <= 1' <<<"$result"
+}
+
+@test "the preferred server vanishes in mid-run" { dies_in_mid_run blackhole "${SERVERS[0]}"; }
+@test "the preferred server ends in mid-run" { dies_in_mid_run daemon_stop wan one; }
+
+# first_answer_after COMMAND...: milliseconds from the command to an answer, for
+# a client that asks all the time.
+first_answer_after() {
+	local start
+	daemon node ask "$ASK" --until-answer "$VPN_NAME"
+	# Longer than a query lives, so that all that wait have seen no server.
+	wait_for 5 test -e "$LAB_DIR/node/ask.pid"
+	on node timeout 10 tail --pid="$(daemon_pid node ask)" -f /dev/null || true
+	daemon_running node ask
+	start=$(date +%s.%N)
+	"$@"
+	wait_for 10 daemon_ended node ask
+	jq -r --argjson start "$start" '((.answered_at - $start) * 1000) | floor' "$LAB_DIR/node/ask.log"
+	rm "$LAB_DIR/node/ask.log"
+}
+
+@test "all servers are dead for 10 s, then they return" {
+	local took
+	server one "${SERVERS[0]}" good
+	server two "${SERVERS[1]}" good
+	blackhole "{ ${SERVERS[0]}, ${SERVERS[1]} }"
+	servers "${SERVERS[0]}" "${SERVERS[1]}"
+	resolver_starts
+	took=$(first_answer_after on wan nft flush ruleset)
+	echo "# first answer after $took ms" >&3
+	[ "$took" -lt 1000 ]
+}
+
+@test "the link is down for 10 s, then up" {
+	local took
+	server one "${SERVERS[0]}" good
+	resolver_starts
+	on node ip link set br-wan down
+	took=$(first_answer_after on node ip link set br-wan up)
+	echo "# first answer after $took ms" >&3
+	[ "$took" -lt 1000 ]
+	on node ip -6 addr replace 2001:db8:9::10/64 dev br-wan
+}
+
+@test "without a server the answer is SERVFAIL at once" {
+	servers
+	resolver_starts
+	local result
+	result=$(ask --count 20)
+	jq -e '.errors == 20 and .lost == 0 and .slowest_ms < 1000' <<<"$result"
+	run -0 on node dig +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME"
+	[[ $output = *'status: SERVFAIL'* ]]
+	run -0 on node dig +tcp +time=2 +tries=1 -p 54 @::1 "$VPN_NAME"
+	[[ $output = *'status: SERVFAIL'* ]]
+	[ "$(seen node marked)" -eq 0 ]
+}
+
+@test "a failure is passed on when no server has better" {
+	server one "${SERVERS[0]}" servfail
+	server two "${SERVERS[1]}" servfail
+	servers "${SERVERS[0]}" "${SERVERS[1]}"
+	resolver_starts
+	run -0 on node dig +time=3 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME"
+	[[ $output = *'status: SERVFAIL'* ]]
+}
+
+@test "a server list that changes under load loses no query" {
+	server one "${SERVERS[0]}" good
+	server two "${SERVERS[1]}" good
+	resolver_starts
+	daemon node ask "$ASK" --count 2000 "$VPN_NAME"
+	local i
+	for i in $(seq 25); do
+		servers "${SERVERS[0]}"
+		servers "${SERVERS[1]}" "${SERVERS[0]}"
+		servers 10.9.0.99 "${SERVERS[1]}"
+		daemon_running node ask || break
+		sleep 0.02
+	done
+	[ "$i" -gt 3 ]
+	wait_for 30 daemon_ended node ask
+	expect_no_loss "$(cat "$LAB_DIR/node/ask.log")"
+	rm "$LAB_DIR/node/ask.log"
+}
+
+@test "a resolv file that comes late, goes and is replaced counts at once" {
+	server one "${SERVERS[0]}" good
+	server two "${SERVERS[1]}" good
+	rm -r "$LAB_DIR/node/var/gluon"
+	resolver_starts
+	asked() { on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT; }
+	answers() { [ "$(asked)" = "$1" ]; }
+	answers ''
+	servers "${SERVERS[0]}"
+	wait_for 5 answers '"one"'
+	servers "${SERVERS[1]}"
+	wait_for 5 answers '"two"'
+	# Written in place, as an editor may.
+	echo "nameserver ${SERVERS[0]}" >"$LAB_DIR/node/var/gluon/wan-dnsmasq/resolv.conf"
+	wait_for 5 answers '"one"'
+	rm -r "$LAB_DIR/node/var/gluon"
+	wait_for 5 answers ''
+	servers "${SERVERS[1]}"
+	wait_for 5 answers '"two"'
+}
+
+@test "the static list wins, and without it the resolv file counts again" {
+	server one "${SERVERS[0]}" good
+	server two "${SERVERS[1]}" good
+	servers "${SERVERS[0]}"
+	local static=$LAB_DIR/node/etc/config/gluon-wan-dnsmasq
+	printf "config 'static'\n\tlist server '%s'\n" "${SERVERS[1]}" >"$static"
+	resolver_starts
+	asked() { on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT; }
+	answers() { [ "$(asked)" = "$1" ]; }
+	answers '"two"'
+	printf "config 'static'\n" >"$static"
+	daemon_kill node resolver HUP
+	wait_for 5 answers '"one"'
+	# A bad one is named and changes nothing.
+	printf "config 'static'\n\tlist server 'dns.example.org'\n" >"$static"
+	daemon_kill node resolver HUP
+	wait_for 5 grep -q "gluon-wan-dnsmasq:2: option 'server', value 'dns.example.org'" \
+		"$LAB_DIR/node/resolver.log"
+	answers '"one"'
+}
+
+@test "a link-local server works, also after its device was made again" {
+	machine_add far
+	on node ip link add br-ll type bridge
+	cable node port0 far lan
+	ll_up() {
+		on node ip link set port0 master br-ll
+		on node ip link set br-ll up
+	}
+	ll_up
+	on far ip addr add fe80::9:2/64 dev lan
+	daemon far dns dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= \
+		--no-resolv --no-hosts --interface=lan --bind-interfaces --txt-record="$VPN_NAME,far"
+	servers fe80::9:2%br-ll
+	resolver_starts
+	asked() { on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT; }
+	answers() { [ "$(asked)" = "$1" ]; }
+	wait_for 5 answers '"far"'
+	local index
+	index=$(on node cat /sys/class/net/br-ll/ifindex)
+	on node ip link del br-ll
+	run -9 asked
+	# The kernel gives the next index.
+	on node ip link add br-ll type bridge
+	ll_up
+	[ "$(on node cat /sys/class/net/br-ll/ifindex)" -ne "$index" ]
+	wait_for 5 answers '"far"'
+	on node ip link del br-ll
+}
+
+@test "a marked query over TCP, from one server to the next" {
+	server one "${SERVERS[0]}" blackhole
+	server two "${SERVERS[1]}" good
+	servers "${SERVERS[0]}" "${SERVERS[1]}"
+	resolver_starts
+	run -0 on node dig +tcp +short +time=4 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT
+	[ "$output" = '"two"' ]
+	[ "$(seen node marked)" -gt 0 ]
+}
+
+@test "it runs as nobody, with one capability, and cannot get more" {
+	resolver_starts
+	local status
+	status=$(on node cat "/proc/$(daemon_pid node resolver)/status")
+	grep -qP '^Uid:\t65534\t65534\t65534\t65534$' <<<"$status"
+	grep -qP '^Gid:\t65534\t65534\t65534\t65534$' <<<"$status"
+	grep -qP '^Groups:\s*$' <<<"$status"
+	grep -qP '^NoNewPrivs:\t1$' <<<"$status"
+	grep -qP '^CapInh:\t0+$' <<<"$status"
+	grep -qP '^CapBnd:\t0+$' <<<"$status"
+	grep -qP '^CapAmb:\t0+$' <<<"$status"
+	# CAP_NET_RAW, or CAP_NET_ADMIN on kernels before 5.17; never both.
+	grep -qP '^CapEff:\t0{12}(2000|1000)$' <<<"$status"
+	[ "$(sed -n 's/^CapEff:\t//p' <<<"$status")" = "$(sed -n 's/^CapPrm:\t//p' <<<"$status")" ]
+}
+
+@test "without the mark it refuses to serve, and nothing leaves" {
+	server one "${SERVERS[0]}" good
+	# All a resolver needs but the capabilities that let it mark.
+	run -1 on node setpriv --bounding-set=-net_raw,-net_admin \
+		timeout 5 "$GLUON_WAN" resolver
+	[[ $output = *'cannot set the packet mark 0x1'*'nothing is served'*CAP_NET_ADMIN*CAP_NET_RAW* ]]
+	run on node dig +time=1 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME"
+	[ "$status" -ne 0 ]
+	[ "$(seen node marked)" -eq 0 ]
+}
+
+@test "what keeps it from serving is said" {
+	daemon node other dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= --port=54 --no-resolv
+	wait_for 5 on node sh -c 'ss -lun | grep -q :54'
+	run -1 on node "$GLUON_WAN" resolver
+	[[ $output = *'cannot listen on 127.0.0.1:54 (is gluon-wan-dnsmasq'*'in use'* ]]
+	daemon_stop node other
+	printf 'config resolver\n\toption user missing\n' >"$LAB_DIR/node/etc/config/gluon-wan"
+	run -1 on node "$GLUON_WAN" resolver
+	[[ $output = *"there is no user 'missing'"* ]]
+	printf 'config resolver\n\toption port 0\n' >"$LAB_DIR/node/etc/config/gluon-wan"
+	run -2 on node "$GLUON_WAN" resolver
+	[[ $output = *"gluon-wan:2: option 'port', value '0': expected a port from 1 to 65535"* ]]
+}
+
+@test "idle, it does not wake up" {
+	server one "${SERVERS[0]}" good
+	resolver_starts
+	ask --count 20
+	local pid before after
+	pid=$(daemon_pid node resolver)
+	# What was due after the last query is over.
+	sleep 2
+	before=$(on node grep ctxt /proc/"$pid"/status)
+	sleep 5
+	after=$(on node grep ctxt /proc/"$pid"/status)
+	[ "$before" = "$after" ]
+}
+
+@test "it tells version, servers and their health" {
+	server one "${SERVERS[0]}" good
+	resolver_starts
+	ask --count 5
+	run -0 on node dig +short -p 54 @127.0.0.1 servers.bind CH TXT
+	[[ $output =~ "\"10.9.0.1#53 "[0-9]+" 0\"" ]]
+	[[ $output = *'"10.9.0.2#53 '* ]]
+	run -0 on node dig +short -p 54 @::1 health.gluon-wan CH TXT
+	[[ $output = *'server=10.9.0.1 state=up since_s='*' usual_us='*' queries='*' failures=0'* ]]
+	[[ $output = *'server=10.9.0.2 state=unreachable '* ]]
+}
