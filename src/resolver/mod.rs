@@ -142,8 +142,7 @@ async fn serve(dir: &Path, config: Config, listening: Listening) -> Result<(), E
         tasks.spawn(tcp::serve(Arc::clone(&relay), tcp, mark));
     }
     tasks.spawn(follow_network(Arc::clone(&relay)));
-    let timer = Arc::clone(&relay).keep_time();
-    tasks.spawn(async { Ok(timer.await) });
+    tasks.spawn(Arc::clone(&relay).keep_time());
 
     tokio::select! {
         error = follow_servers(dir, config, &relay) => error,

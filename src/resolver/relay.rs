@@ -154,8 +154,11 @@ impl Relay {
         }
     }
 
-    /// Wakes up when something is due, and only then.
-    pub async fn keep_time(self: Arc<Self>) {
+    /// Wakes up when something is due, and only then; for ever.
+    ///
+    /// # Errors
+    /// None: the type is that of the tasks beside it.
+    pub async fn keep_time(self: Arc<Self>) -> io::Result<()> {
         loop {
             let due = self.lock().open.due();
             match due {

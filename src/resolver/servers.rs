@@ -106,12 +106,20 @@ mod tests {
         assert!(mistakes[1].1.contains("fe80::1%br-wan"), "{mistakes:?}");
     }
 
+    fn with_static(servers: impl IntoIterator<Item = String>) -> Config {
+        let static_servers = servers
+            .into_iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        Config {
+            static_servers,
+            ..Config::default()
+        }
+    }
+
     #[test]
     fn the_resolver_never_asks_itself() {
-        let mut config = Config::default();
-        config.static_servers = ["127.0.0.1#54", "127.0.0.1", "::1#54"]
-            .map(|text| text.parse().unwrap())
-            .to_vec();
+        let config = with_static(["127.0.0.1#54", "127.0.0.1", "::1#54"].map(String::from));
         let left: Vec<String> = current(&config)
             .unwrap()
             .iter()
@@ -122,10 +130,7 @@ mod tests {
 
     #[test]
     fn a_long_list_is_cut() {
-        let mut config = Config::default();
-        config.static_servers = (1..=MAX_SERVERS + 3)
-            .map(|n| format!("192.0.2.{n}").parse().unwrap())
-            .collect();
+        let config = with_static((1..=MAX_SERVERS + 3).map(|n| format!("192.0.2.{n}")));
         assert_eq!(current(&config).unwrap().len(), MAX_SERVERS);
     }
 }
