@@ -80,12 +80,14 @@ refused() {
 }
 
 @test "print needs no root, and nft accepts what it prints" {
-	printf "config redirect\n\tlist group 4711\n\tlist group 0815\n" >"$CONF/gluon-wan"
-	run -0 setpriv --reuid 65534 --regid 65534 --clear-groups \
-		cat "$CONF/gluon-wan"
-	cp "$BIN" "$BATS_TEST_TMPDIR/copy"
-	chmod -R a+rX "$BATS_TEST_TMPDIR"
-	run -0 setpriv --reuid 65534 --regid 65534 --clear-groups "$BATS_TEST_TMPDIR/copy" -c "$CONF" print
+	# Others may not enter the directories of bats.
+	open=$(mktemp -d /tmp/gluon-wan-cli.XXXXXX)
+	cp "$BIN" "$open/gluon-wan-copy"
+	printf 'config redirect\n\tlist group 4711\n\tlist group 0815\n' >"$open/gluon-wan"
+	chmod 755 "$open"
+	run setpriv --reuid 65534 --regid 65534 --clear-groups "$open/gluon-wan-copy" -c "$open" print
+	rm -r "$open"
+	[ "$status" -eq 0 ]
 	printf '%s\n' "$output" | unshare --net nft -c -f -
 }
 

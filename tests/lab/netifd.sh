@@ -118,7 +118,7 @@ run() {
 	device=$1 table=$2 link=down want_ra=0 dhcp=
 	mkdir -p "$state"
 	trap 'renew' USR1
-	trap 'kill $dhcp; exit 0' TERM
+	trap '[ "$link" = down ] || link_down; exit 0' TERM
 	while :; do
 		if carrier; then now=up; else now=down; fi
 		if [ "$now" != "$link" ]; then

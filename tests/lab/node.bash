@@ -18,8 +18,19 @@ node_up() {
 	" || return
 	wan_bridge_add || return
 	primary_up || return
-	daemon node netifd sh "$LAB_REPO/tests/lab/netifd.sh" run br-wan "$1"
+	netifd_up "$1"
 	wait_for 15 node_has_mesh
+}
+
+# netifd_up TABLE: the WAN's addresses, routes and servers are kept from now on.
+netifd_up() {
+	daemon node netifd "$LAB_REPO/tests/lab/netifd.sh" run br-wan "$1"
+}
+
+# netifd_table TABLE: netifd starts anew, with its IPv6 routes in TABLE.
+netifd_table() {
+	daemon_stop node netifd
+	netifd_up "$1" && node_has_wan
 }
 
 wan_bridge_add() {
@@ -97,6 +108,18 @@ gluon_wan_path() {
 	newest=$(ls -t "$LAB_REPO"/target/{debug,release}/gluon-wan 2>/dev/null | head -n 1)
 	[ -n "$newest" ] || lab_fail "gluon-wan is not built: make build" || return
 	echo "$newest"
+}
+
+# node_state: all that gluon-wan could have changed in the node's kernel, in an
+# order and a form that can be compared. Counters and lifetimes are left out.
+node_state() {
+	on node sh -c '
+		nft -s list ruleset
+		for family in -4 -6; do
+			ip $family rule show
+			ip $family route show table all | sed "s/ expires [0-9]*sec//; s/ *$//" | sort
+		done
+	'
 }
 
 # gluon_wan ARG...: runs it on the node.
