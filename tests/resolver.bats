@@ -84,7 +84,7 @@ blackhole() {
 }
 
 resolver_starts() {
-	daemon node resolver "$GLUON_WAN" resolver
+	daemon node resolver "$(gluon_wan_path)" resolver
 	wait_for 5 resolver_answers
 }
 
@@ -330,7 +330,7 @@ first_answer_after() {
 	server one "${SERVERS[0]}" good
 	# All a resolver needs but the capabilities that let it mark.
 	run -1 on node setpriv --bounding-set=-net_raw,-net_admin \
-		timeout 5 "$GLUON_WAN" resolver
+		timeout 5 "$(gluon_wan_path)" resolver
 	[[ $output = *'cannot set the packet mark 0x1'*'nothing is served'*CAP_NET_ADMIN*CAP_NET_RAW* ]]
 	run on node dig +time=1 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME"
 	[ "$status" -ne 0 ]
@@ -340,14 +340,14 @@ first_answer_after() {
 @test "what keeps it from serving is said" {
 	daemon node other dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= --port=54 --no-resolv
 	wait_for 5 on node sh -c 'ss -lun | grep -q :54'
-	run -1 on node "$GLUON_WAN" resolver
+	run -1 on node "$(gluon_wan_path)" resolver
 	[[ $output = *'cannot listen on 127.0.0.1:54 (is gluon-wan-dnsmasq'*'in use'* ]]
 	daemon_stop node other
 	printf 'config resolver\n\toption user missing\n' >"$LAB_DIR/node/etc/config/gluon-wan"
-	run -1 on node "$GLUON_WAN" resolver
+	run -1 on node "$(gluon_wan_path)" resolver
 	[[ $output = *"there is no user 'missing'"* ]]
 	printf 'config resolver\n\toption port 0\n' >"$LAB_DIR/node/etc/config/gluon-wan"
-	run -2 on node "$GLUON_WAN" resolver
+	run -2 on node "$(gluon_wan_path)" resolver
 	[[ $output = *"gluon-wan:2: option 'port', value '0': expected a port from 1 to 65535"* ]]
 }
 
