@@ -87,9 +87,11 @@ pub fn listen_tcp(on: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Bound to the loopback device, not only to its address: a redirected query
-/// has any local address as its source, while no other machine's packet comes
-/// in through `lo`, whatever route_localnet says.
+/// IPv4 is bound to the loopback device, not only to its address: a redirected
+/// query has any local address as its source, while no other machine's packet
+/// comes in through `lo`, whatever route_localnet says. IPv6 has no such switch,
+/// the kernel always drops what comes for ::1 from outside; and a reply from a
+/// socket bound to `lo` to a local address of another device would have no route.
 fn loopback(on: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let kind = kind.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(on), kind, Some(protocol))?;
@@ -99,7 +101,9 @@ fn loopback(on: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket
     if protocol == Protocol::TCP {
         socket.set_reuse_address(true)?;
     }
-    socket.bind_device(Some(b"lo"))?;
+    if on.is_ipv4() {
+        socket.bind_device(Some(b"lo"))?;
+    }
     socket.bind(&SockAddr::from(on))?;
     Ok(socket)
 }
