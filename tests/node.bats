@@ -20,6 +20,8 @@ teardown() {
 	done
 	rm -f "$LAB_DIR"/node/etc/config/*
 	gluon_wan clear
+	on home nft flush ruleset
+	on mesh nft flush ruleset
 	on node sh -c '
 		nft flush ruleset
 		ip -6 rule flush; ip -4 rule flush
@@ -384,6 +386,7 @@ unchanged() {
 	for family in ipv4 ipv6; do
 		probe node "leak_$family" out oifname br-client udp dport "$VPN_PORT"
 		probe node "tunnel_$family" out oifname br-wan udp dport "$VPN_PORT" meta mark and 1 == 1
+		vpn_fastd
 		node_fastd $family
 		wait_for 30 tunnel_works
 		seen_some "tunnel_$family"
@@ -396,6 +399,7 @@ unchanged() {
 	node_up_with_wan
 	probe node leak out oifname br-client meta mark and 1 == 1
 	probe node dns_leak out oifname br-client udp dport 53
+	vpn_fastd
 	node_fastd ipv6
 	wait_for 30 tunnel_works
 	wan_down
@@ -410,6 +414,7 @@ unchanged() {
 	gluon_wan sync
 	daemon node resolver "$(gluon_wan_path)" resolver
 	probe node dns_leak out oifname br-client udp dport 53
+	vpn_fastd
 	node_fastd ipv6
 	wait_for 15 grep -q 'resolving host' "$LAB_DIR/node/fastd.log"
 	wan_up

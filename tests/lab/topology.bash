@@ -82,6 +82,13 @@ vpn_up() {
 		on up "ip addr add $TUNNEL_VPN/64 dev \$INTERFACE; ip link set up dev \$INTERFACE";
 		peer "node" { key "$(<"$LAB_DIR/node/fastd.public")"; }
 	END
+	vpn_fastd
+}
+
+# vpn_fastd: starts the server's fastd, or starts it anew: one that still has a
+# session with the node takes a new handshake only after a while.
+vpn_fastd() {
+	daemon_stop vpn fastd
 	daemon vpn fastd fastd --config "$LAB_DIR/vpn/fastd.conf"
 }
 
