@@ -11,9 +11,11 @@ use nftnl::{Batch, ChainType, Hook, MsgType, NlMsg, Policy, ProtoFamily};
 
 use super::error::{Error, Step};
 use super::expr::{self, Commented, Expr, Gid, Protocol, Set};
+use super::flows;
 use super::netlink::{Attrs, Message, Netlink, put};
 use super::objects::{Base, Chain, Objects, Rule};
 use super::table::NAME;
+use crate::log;
 
 /// A table that changes this often while it is read is not worth waiting for.
 const READS: usize = 20;
@@ -124,6 +126,17 @@ impl Kernel {
             Ok(()) => Ok(true),
             Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Lets the table see DNS flows that began before it, where the kernel can
+    /// say which there are.
+    pub fn forget_flows(&mut self) {
+        if let Err(error) = flows::forget(&mut self.netlink) {
+            log!(
+                "a look-up from before the redirect may still go around it for some seconds: \
+                 conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
+            );
         }
     }
 

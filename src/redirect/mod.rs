@@ -7,6 +7,7 @@
 mod error;
 mod events;
 mod expr;
+mod flows;
 mod groups;
 pub mod include;
 mod kernel;
@@ -51,6 +52,7 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
         return Ok(Outcome::Unchanged);
     }
     kernel.replace(&table.objects())?;
+    kernel.forget_flows();
     // A table that never reads as it was written would be written at every look.
     if is_right(kernel.read()?, table) {
         Ok(Outcome::Written)
