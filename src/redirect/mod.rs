@@ -85,7 +85,10 @@ pub mod include {
 }
 
 /// Stub.
-pub struct Events(std::os::unix::net::UnixStream, #[allow(dead_code)] std::os::unix::net::UnixStream);
+pub struct Events(
+    std::os::unix::net::UnixStream,
+    #[allow(dead_code)] std::os::unix::net::UnixStream,
+);
 
 impl Events {
     /// Stub.
