@@ -73,6 +73,8 @@ pub struct Told {
 pub struct Outcome {
     /// The changes in words. What only prolongs a lifetime is not among them.
     pub changes: Told,
+    /// The changes that were refused, with the reasons.
+    pub failures: Failures,
     /// What is wrong and not ours to mend.
     pub obstacles: Vec<Obstacle>,
 }
@@ -93,7 +95,7 @@ pub struct Difference {
 /// # Errors
 /// What could not be done; everything else was.
 pub fn sync(routing: &Routing) -> Result<Outcome, Error> {
-    Keeper::open()?.sync(routing)
+    Keeper::open()?.sync(routing)?.whole()
 }
 
 /// Removes all rules and routes of ours, in all tables.
@@ -108,7 +110,7 @@ pub fn clear() -> Result<Outcome, Error> {
         read_strays(&mut kernel, family, None, &mut present)?;
     }
     let changes = plan::clearance(&present);
-    apply(&mut kernel, &present.links, &changes)
+    apply(&mut kernel, &present.links, &changes).whole()
 }
 
 /// What is wanted and what differs. Needs no privilege.
@@ -190,18 +192,18 @@ impl Keeper {
         self.withdrawn.extend(routers);
     }
 
-    /// Puts rule and routes in place.
+    /// Puts rule and routes in place, as far as the kernel lets it.
     ///
     /// # Errors
-    /// What could not be done; everything else was.
+    /// The present state cannot be read; nothing was changed.
     pub fn sync(&mut self, routing: &Routing) -> Result<Outcome, Error> {
         let present = self.read(routing)?;
         let wanted = self.wanted(routing, &present);
         let changes = plan::plan(&wanted, &present);
         self.withdrawn.clear();
         self.remember(&wanted);
-        let mut outcome = apply(&mut self.kernel, &present.links, &changes)?;
-        self.swept = Some(routing.clone());
+        let mut outcome = apply(&mut self.kernel, &present.links, &changes);
+        self.swept = outcome.failures.is_empty().then(|| routing.clone());
         outcome.obstacles = wanted.obstacles;
         Ok(outcome)
     }
@@ -328,9 +330,8 @@ fn read_strays(
 }
 
 /// Makes every change, and goes on when one is refused.
-fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change]) -> Result<Outcome, Error> {
+fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change]) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut failures = Told::default();
     for change in changes {
         let result = match change {
             Change::AddRule(rule) => kernel.add_rule(rule),
@@ -352,15 +353,16 @@ fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change]) -> Result<Outc
         let name = |index| name_of(links, index);
         match result {
             Ok(()) if change.is_refresh() => {}
-            Ok(()) => outcome.changes.tell(|| change.words(&name).to_string()),
-            Err(refused) => failures.tell(|| format!("{}: {refused}", change.words(&name))),
+            Ok(()) => outcome
+                .changes
+                .tell(|| change.past_words(&name).to_string()),
+            Err(refused) => outcome
+                .failures
+                .0
+                .tell(|| format!("{}: {refused}", change.words(&name))),
         }
     }
-    if failures.lines.is_empty() {
-        Ok(outcome)
-    } else {
-        Err(Error::Changes(Failures(failures)))
-    }
+    outcome
 }
 
 /// The name of a device; its number where it is none of ours.
@@ -368,6 +370,25 @@ fn name_of(links: &[Link], index: u32) -> String {
     match links.iter().find(|link| link.index == index) {
         Some(link) => link.name.clone(),
         None => format!("#{index}"),
+    }
+}
+
+impl Outcome {
+    /// An error when anything was refused.
+    fn whole(self) -> Result<Self, Error> {
+        if self.failures.is_empty() {
+            Ok(self)
+        } else {
+            Err(Error::Changes(self.failures))
+        }
+    }
+}
+
+impl Failures {
+    /// Whether nothing failed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.lines.is_empty()
     }
 }
 

@@ -180,34 +180,54 @@ impl Change {
         )
     }
 
-    /// What is done to what, devices by the name that `name` knows.
+    /// What is to be done to what; devices by the name that `name` knows.
     pub fn words<'a>(&'a self, name: &'a dyn Fn(u32) -> String) -> impl fmt::Display + 'a {
-        Words(self, name)
+        Words {
+            change: self,
+            name,
+            done: false,
+        }
+    }
+
+    /// The same when it is done.
+    pub fn past_words<'a>(&'a self, name: &'a dyn Fn(u32) -> String) -> impl fmt::Display + 'a {
+        Words {
+            change: self,
+            name,
+            done: true,
+        }
     }
 }
 
-struct Words<'a>(&'a Change, &'a dyn Fn(u32) -> String);
+struct Words<'a> {
+    change: &'a Change,
+    name: &'a dyn Fn(u32) -> String,
+    done: bool,
+}
 
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(change, name) = self;
-        let mut with_route = |verb: &str, route: &Route, rest: &str| {
-            write!(f, "{verb} {}{rest}", Shown(route, &name(route.device)))
+        let (verb, past) = match self.change {
+            Change::AddRule(_) | Change::AddRoute(_) => ("add", "added"),
+            Change::ReplaceRoute(_) => ("replace", "replaced"),
+            Change::Move { copy: Some(_), .. } => ("move", "moved"),
+            Change::Move { copy: None, .. } | Change::RemoveRule(_) | Change::RemoveRoute(_) => {
+                ("remove", "removed")
+            }
         };
-        match change {
-            Change::AddRoute(route) => with_route("add", route, ""),
-            Change::ReplaceRoute(route) => with_route("replace", route, ""),
-            Change::RemoveRoute(route) => with_route("remove", route, ""),
-            Change::Move {
-                copy: Some(copy),
-                from,
-                ..
-            } => with_route("move", from, &format!(" to table {}", copy.table)),
-            Change::Move {
-                copy: None, from, ..
-            } => with_route("remove", from, ""),
-            Change::AddRule(rule) => write!(f, "add {rule}"),
-            Change::RemoveRule(rule) => write!(f, "remove {rule}"),
+        write!(f, "{} ", if self.done { past } else { verb })?;
+        match self.change {
+            Change::AddRule(rule) | Change::RemoveRule(rule) => write!(f, "{rule}"),
+            Change::AddRoute(route) | Change::ReplaceRoute(route) | Change::RemoveRoute(route) => {
+                write!(f, "{}", Shown(route, &(self.name)(route.device)))
+            }
+            Change::Move { copy, from, .. } => {
+                write!(f, "{}", Shown(from, &(self.name)(from.device)))?;
+                match copy {
+                    Some(copy) => write!(f, " to table {}", copy.table),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

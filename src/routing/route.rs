@@ -253,6 +253,7 @@ impl fmt::Display for Rule {
         }
         match self.action {
             RuleAction::ToTable => write!(f, " lookup {}", self.table)?,
+            RuleAction::Unreachable => f.write_str(" unreachable")?,
             other => write!(f, " action {}", u8::from(other))?,
         }
         write!(f, " priority {}", self.priority)?;

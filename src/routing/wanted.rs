@@ -32,6 +32,9 @@ use crate::config::Routing;
 /// come after it. Gluon's number.
 const UNREACHABLE_METRIC: u32 = 65535;
 
+/// The priority of the kernel's rule for `main`.
+const MAIN_PRIORITY: u32 = 32766;
+
 /// What the kernel has, as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Present {
@@ -108,6 +111,7 @@ pub fn wanted(routing: &Routing, present: &Present) -> Wanted {
         };
         if managed {
             wanted.rules.push(rule(routing, family));
+            wanted.rules.extend(guard(routing, family));
             let of_family = Of {
                 routing,
                 present,
@@ -132,7 +136,20 @@ fn rule(routing: &Routing, family: Family) -> Rule {
     }
 }
 
-/// And find at least this one, so that they never look further.
+/// And never look further, also in the moment between the loss of that rule, or
+/// of the table's unreachable route, and its return.
+fn guard(routing: &Routing, family: Family) -> Option<Rule> {
+    // Of two rules with one priority the older one comes first.
+    let priority = (routing.priority + 1 < MAIN_PRIORITY).then_some(routing.priority + 1)?;
+    Some(Rule {
+        priority,
+        table: 0,
+        action: RuleAction::Unreachable,
+        ..rule(routing, family)
+    })
+}
+
+/// What they find at least.
 fn unreachable(routing: &Routing, family: Family) -> Route {
     let everything = Prefix {
         addr: family.unspecified(),
