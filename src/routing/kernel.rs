@@ -132,27 +132,18 @@ impl Kernel {
         }
     }
 
-    /// All rules of a family that `keep` wants.
+    /// All rules of a family.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn rules(
-        &mut self,
-        family: Family,
-        keep: impl Fn(&Rule) -> bool,
-    ) -> Result<Vec<Rule>, Refused> {
+    pub fn rules(&mut self, family: Family) -> Result<Vec<Rule>, Refused> {
         let mut request = RuleMessage::default();
         request.header.family = message::address_family(family);
+        let flags = NLM_F_REQUEST | NLM_F_DUMP;
         let mut rules = Vec::new();
-        self.request(
-            libc::RTM_GETRULE,
-            NLM_F_REQUEST | NLM_F_DUMP,
-            &request,
-            |payload| {
-                let rule = RuleMessage::parse(payload).ok().and_then(message::rule);
-                rules.extend(rule.filter(&keep));
-            },
-        )?;
+        self.request(libc::RTM_GETRULE, flags, &request, |payload| {
+            rules.extend(RuleMessage::parse(payload).ok().and_then(message::rule));
+        })?;
         Ok(rules)
     }
 

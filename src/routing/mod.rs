@@ -7,7 +7,7 @@
 //!
 //! [`wanted`] says what there must be, [`plan`] what is to be done, both pure;
 //! `kernel` reads and writes. What is ours carries the route protocol number
-//! [`PROTOCOL`], so that it is found again by whoever comes next.
+//! [`route::PROTOCOL`], so that it is found again by whoever comes next.
 
 mod adverts;
 mod events;
@@ -28,7 +28,7 @@ pub use events::{Events, News};
 use kernel::{Add, Kernel};
 pub use kernel::{Link, Refused};
 use plan::Change;
-use route::{Family, MAIN, PROTOCOL, Route};
+use route::{Family, MAIN, Route};
 use wanted::{Obstacle, Present, Wanted};
 
 use crate::config::Routing;
@@ -280,8 +280,9 @@ fn reading(what: &'static str) -> impl Fn(Refused) -> Error {
 }
 
 fn read_rules(kernel: &mut Kernel, family: Family, present: &mut Present) -> Result<(), Error> {
-    let ours = kernel.rules(family, |rule| rule.protocol == PROTOCOL);
-    present.rules.extend(ours.map_err(reading("rules"))?);
+    present
+        .rules
+        .extend(kernel.rules(family).map_err(reading("rules"))?);
     Ok(())
 }
 

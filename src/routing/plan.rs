@@ -97,7 +97,7 @@ impl<'a> Plan<'a> {
             copies: HashMap::new(),
             ours: ours.map(|route| (key(route), route)).collect(),
             kept: HashSet::new(),
-            rules: present.rules.iter().collect(),
+            rules: present.rules.iter().filter(|rule| rule.is_ours()).collect(),
             listed: &present.table,
             changes: Vec::new(),
         }
@@ -231,3 +231,6 @@ impl fmt::Display for Words<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

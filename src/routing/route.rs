@@ -233,6 +233,14 @@ pub struct Others {
     pub attributes: Vec<RuleAttribute>,
 }
 
+impl Rule {
+    /// Whether it is ours.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.protocol == PROTOCOL
+    }
+}
+
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.len {

@@ -40,7 +40,7 @@ const MAIN_PRIORITY: u32 = 32766;
 pub struct Present {
     /// The devices of the configuration that exist, in its order.
     pub links: Vec<Link>,
-    /// Our rules.
+    /// The rules, anybody's.
     pub rules: Vec<Rule>,
     /// The routes of main through these devices. A multipath route is here
     /// with all its next hops.
