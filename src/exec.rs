@@ -1,21 +1,262 @@
-//! Runs a command over the WAN.
+//! Runs a command over the WAN: its DNS always, all of its traffic with the mark.
+//!
+//! The kernel redirects the DNS of whoever has a redirected group as primary
+//! group, and libpacketmark marks what the command sends. The command takes the
+//! place of this process, so its exit code and its signals are its own.
+
 use std::convert::Infallible;
-use std::path::Path;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::unistd::{self, Gid};
+use socket2::{Domain, Socket, Type};
+
+use crate::cli;
+use crate::config::{self, Config, Group, Mark};
+
+/// The preload library, under the name that Gluon gave it.
+const LIBRARY: &str = "libpacketmark.so";
+/// Where the package puts it.
+const LIBRARY_DIR: &str = "/usr/lib";
+
 /// Why the command was not run.
 #[derive(Debug, thiserror::Error)]
-#[error("not yet")]
-pub struct Error;
+pub enum Error {
+    /// The configuration says which group and which mark.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The group database could not be read.
+    #[error("group '{group}': cannot be looked up")]
+    Lookup {
+        /// As configured.
+        group: String,
+        /// What libc said.
+        source: Errno,
+    },
+    /// None of the configured groups exists.
+    #[error("none of the groups {groups} exists; set `list group` in section `redirect`")]
+    NoGroup {
+        /// As configured, with commas between them.
+        groups: String,
+    },
+    /// The kernel did not let us have the group.
+    #[error("cannot take group '{group}' as primary group, which needs root or CAP_SETGID")]
+    SetGroup {
+        /// As configured.
+        group: String,
+        /// What the kernel said.
+        source: Errno,
+    },
+    /// The command would not be able to set the mark.
+    #[error(
+        "cannot set mark {mark} on a socket, which needs root or CAP_NET_ADMIN \
+         (or CAP_NET_RAW since Linux 5.17)"
+    )]
+    Mark {
+        /// The configured mark.
+        mark: Mark,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The preload library is in none of its places.
+    #[error("{LIBRARY} is missing: looked in {looked_in}")]
+    NoLibrary {
+        /// The places, with commas between them.
+        looked_in: String,
+    },
+    /// The loader takes blanks and colons in `LD_PRELOAD` for separators.
+    #[error("{}: LD_PRELOAD cannot hold a path with a blank or a colon", path.display())]
+    LibraryPath {
+        /// Where the library was found.
+        path: PathBuf,
+    },
+    /// The kernel could not run the command.
+    #[error("cannot run '{}'", command.display())]
+    Run {
+        /// As given on the command line.
+        command: OsString,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
 impl Error {
-    /// As env(1).
+    /// As env(1): 127 the command was not found, 126 it cannot be run, 125 the
+    /// rest.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        125
+        match self {
+            Self::Run { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
+            Self::Run { .. } => 126,
+            _ => 125,
+        }
     }
 }
-/// Becomes the command.
+
+/// Becomes the command. Supplementary groups and environment stay, but for what
+/// the mark needs.
 ///
 /// # Errors
-/// When that is not possible.
-pub fn run(_request: &crate::cli::Exec, _config_dir: &Path) -> Result<Infallible, Error> {
-    Err(Error)
+/// Whatever would have run the command other than promised; it was not run then.
+pub fn run(request: &cli::Exec, config_dir: &Path) -> Result<Infallible, Error> {
+    let config = Config::load(config_dir)?;
+    let mut words = request.command.iter();
+    let program = words.next().cloned().unwrap_or_default();
+    let mut command = Command::new(&program);
+    command.args(words);
+    if request.mark {
+        probe(config.routing.mark)?;
+        preload(&mut command, config.routing.mark)?;
+    }
+    join(&config.redirect.groups)?;
+    Err(Error::Run {
+        source: command.exec(),
+        command: program,
+    })
+}
+
+/// Takes the first group that exists as primary group, for good.
+fn join(groups: &[Group]) -> Result<(), Error> {
+    for group in groups {
+        if let Some(gid) = look_up(group)? {
+            return unistd::setresgid(gid, gid, gid).map_err(|source| Error::SetGroup {
+                group: group.to_string(),
+                source,
+            });
+        }
+    }
+    let names: Vec<_> = groups.iter().map(|group| format!("'{group}'")).collect();
+    Err(Error::NoGroup {
+        groups: names.join(", "),
+    })
+}
+
+fn look_up(group: &Group) -> Result<Option<Gid>, Error> {
+    match group {
+        Group::Id(id) => Ok(Some(Gid::from_raw(*id))),
+        Group::Name(name) => match unistd::Group::from_name(name) {
+            Ok(entry) => Ok(entry.map(|entry| entry.gid)),
+            Err(source) => Err(Error::Lookup {
+                group: name.clone(),
+                source,
+            }),
+        },
+    }
+}
+
+/// Sets the mark on a socket of our own, which tells more than a list of
+/// capabilities: which one it takes depends on the kernel.
+fn probe(mark: Mark) -> Result<(), Error> {
+    Socket::new(Domain::IPV4, Type::DGRAM, None)
+        .or_else(|_| Socket::new(Domain::IPV6, Type::DGRAM, None))
+        .and_then(|socket| socket.set_mark(mark.value))
+        .map_err(|source| Error::Mark { mark, source })
+}
+
+/// Adds the library, and what it is to do, to the command's environment.
+fn preload(command: &mut Command, mark: Mark) -> Result<(), Error> {
+    let library = find_library(&library_dirs(env::current_exe().ok().as_deref()))?;
+    let others = env::var_os("LD_PRELOAD").unwrap_or_default();
+    command
+        .env("LD_PRELOAD", before(&library, &others))
+        // Decimal is what Gluon's library of the same name understands, too.
+        .env("LIBPACKETMARK_MARK", mark.value.to_string());
+    // All traffic was promised to take the WAN: better none than some elsewhere.
+    if env::var_os("LIBPACKETMARK_STRICT").is_none() {
+        command.env("LIBPACKETMARK_STRICT", "1");
+    }
+    Ok(())
+}
+
+/// Beside this program, in the `lib` beside its directory (`/usr/sbin`,
+/// `/usr/lib`), and where the package puts it.
+fn library_dirs(program: Option<&Path>) -> Vec<PathBuf> {
+    let dir = program.and_then(Path::parent);
+    let prefix = dir.and_then(Path::parent);
+    let mut dirs: Vec<_> = [dir.map(Path::to_owned), prefix.map(|dir| dir.join("lib"))]
+        .into_iter()
+        .flatten()
+        .collect();
+    if !dirs.iter().any(|dir| dir == Path::new(LIBRARY_DIR)) {
+        dirs.push(LIBRARY_DIR.into());
+    }
+    dirs
+}
+
+/// The loader only warns about a library that it does not find, and runs the
+/// command without; so it has to be found here.
+fn find_library(dirs: &[PathBuf]) -> Result<PathBuf, Error> {
+    let Some(path) = dirs
+        .iter()
+        .map(|dir| dir.join(LIBRARY))
+        .find(|path| path.is_file())
+    else {
+        let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        return Err(Error::NoLibrary {
+            looked_in: dirs.join(", "),
+        });
+    };
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.iter().any(|byte| matches!(byte, b' ' | b':')) {
+        return Err(Error::LibraryPath { path });
+    }
+    Ok(path)
+}
+
+/// A value of `LD_PRELOAD` with one library more, the first to be asked.
+fn before(library: &Path, others: &OsStr) -> OsString {
+    let mut value = library.as_os_str().to_owned();
+    if !others.is_empty() {
+        value.push(":");
+        value.push(others);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_goes_before_those_that_are_there() {
+        let library = Path::new("/usr/lib/libpacketmark.so");
+        assert_eq!(before(library, OsStr::new("")), library.as_os_str());
+        assert_eq!(
+            before(library, OsStr::new("a.so /b.so:c.so")),
+            "/usr/lib/libpacketmark.so:a.so /b.so:c.so"
+        );
+    }
+
+    #[test]
+    fn the_library_is_looked_for_beside_the_program() {
+        let dirs = |program: &str| library_dirs(Some(Path::new(program)));
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(
+            dirs("/usr/sbin/gluon-wan"),
+            paths(&["/usr/sbin", "/usr/lib"])
+        );
+        assert_eq!(
+            dirs("/opt/x/bin/gluon-wan"),
+            paths(&["/opt/x/bin", "/opt/x/lib", "/usr/lib"])
+        );
+        assert_eq!(library_dirs(None), paths(&["/usr/lib"]));
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_env() {
+        let run = |error: io::ErrorKind| Error::Run {
+            command: "x".into(),
+            source: error.into(),
+        };
+        assert_eq!(run(io::ErrorKind::NotFound).exit_code(), 127);
+        assert_eq!(run(io::ErrorKind::PermissionDenied).exit_code(), 126);
+        let groups = String::new();
+        assert_eq!(Error::NoGroup { groups }.exit_code(), 125);
+    }
 }

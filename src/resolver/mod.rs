@@ -1,13 +1,259 @@
-//! Part resolver.
-use crate::config::Config;
+//! The resolver: a DNS forwarder on port 54 whose queries all carry the mark.
+//!
+//! Plain UDP queries are relayed as bytes ([`relay`], decided in [`open`] and
+//! [`upstream`]); TCP goes through hickory's streams ([`tcp`]); what wants an
+//! answer of our own gets one from hickory-server ([`answer`]). It keeps no
+//! cache: Gluon's policy, this daemon only redirects.
+
+pub mod answer;
+mod follow;
+pub mod message;
+mod open;
+mod pool;
+mod privilege;
+mod random;
+mod relay;
+mod servers;
+mod socket;
+mod tcp;
+pub mod upstream;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::config::{self, CONFIG_FILE, Config, STATIC_FILE, Server};
+use crate::log;
+use follow::{Files, Network};
+use relay::Relay;
+
+/// Changes of the network come in bursts; one look is enough for so long.
+const NETWORK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Why the resolver does not serve.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {}
-/// Serves until a signal ends it.
+pub enum Error {
+    /// An address or port cannot be had.
+    #[error("cannot listen on {addr}{}", advice(.source))]
+    Listen {
+        /// What was to be bound.
+        addr: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Privileges, the mark among them.
+    #[error(transparent)]
+    Privilege(#[from] privilege::Error),
+    /// Something that it cannot live without.
+    #[error("cannot {what}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// What to do about a port that cannot be bound.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => " (is gluon-wan-dnsmasq or another resolver still running?)",
+        io::ErrorKind::PermissionDenied => " (start it as root, it gives up what it does not need)",
+        _ => "",
+    }
+}
+
+/// Client sockets, bound.
+struct Listening {
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    on: Vec<String>,
+}
+
+/// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// What keeps it from serving.
-pub fn run(_dir: &Path, _config: Config) -> Result<(), Error> {
+/// What keeps it from serving: no address, no privilege, above all no mark.
+pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
+    let listening = listen(&config.resolver)?;
+    privilege::drop_to(&config.resolver.user, config.routing.mark.value)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(kernel("start the runtime"))?;
+    runtime.block_on(serve(dir, config, listening))
+}
+
+/// Binds all addresses. One whose family this kernel does not have is left out,
+/// with a message, unless it was the only one.
+fn listen(resolver: &config::Resolver) -> Result<Listening, Error> {
+    let mut listening = Listening {
+        udp: Vec::new(),
+        tcp: Vec::new(),
+        on: Vec::new(),
+    };
+    let mut missing = None;
+    for &addr in &resolver.listen {
+        let addr = SocketAddr::new(addr, resolver.port);
+        let bound = socket::listen_udp(addr).and_then(|udp| Ok((udp, socket::listen_tcp(addr)?)));
+        match bound {
+            Ok((udp, tcp)) => {
+                listening.udp.push(udp);
+                listening.tcp.push(tcp);
+                listening.on.push(addr.to_string());
+            }
+            Err(source) if is_no_family(&source) => missing = Some(Error::Listen { addr, source }),
+            Err(source) => return Err(Error::Listen { addr, source }),
+        }
+    }
+    match missing {
+        Some(error) if listening.udp.is_empty() => return Err(error),
+        Some(error) => log!("{error}: this kernel has no such address, serving without it"),
+        None => {}
+    }
+    Ok(listening)
+}
+
+fn is_no_family(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
+}
+
+async fn serve(dir: &Path, config: Config, listening: Listening) -> Result<(), Error> {
+    let mark = config.routing.mark.value;
+    let relay = Relay::new(mark, config.resolver.max_inflight);
+    log!(
+        "serving DNS on {} as {}, mark {mark:#x}",
+        listening.on.join(" and "),
+        config.resolver.user
+    );
+    let mut tasks = JoinSet::new();
+    for udp in listening.udp {
+        tasks.spawn(Arc::clone(&relay).serve(udp));
+    }
+    for tcp in listening.tcp {
+        tasks.spawn(tcp::serve(Arc::clone(&relay), tcp, mark));
+    }
+    tasks.spawn(follow_network(Arc::clone(&relay)));
+    tasks.spawn(Arc::clone(&relay).keep_time());
+
+    tokio::select! {
+        error = follow_servers(dir, config, &relay) => error,
+        ended = tasks.join_next() => match ended {
+            Some(Ok(Err(error))) => Err(kernel("serve")(error)),
+            _ => Err(kernel("serve")(io::Error::other("a task has ended"))),
+        },
+        outcome = told_to_leave() => outcome,
+    }
+}
+
+async fn told_to_leave() -> Result<(), Error> {
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut interrupt = on(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     Ok(())
+}
+
+async fn follow_network(relay: Arc<Relay>) -> io::Result<()> {
+    let network = Network::new()?;
+    loop {
+        network.changed().await?;
+        relay.network_changed();
+        tokio::time::sleep(NETWORK_PAUSE).await;
+    }
+}
+
+/// Keeps the relay's servers those of the configuration and the resolv file.
+async fn follow_servers(dir: &Path, mut config: Config, relay: &Relay) -> Result<(), Error> {
+    let mut hangup = on(SignalKind::hangup())?;
+    let mut servers: Option<Vec<Server>> = None;
+    loop {
+        let paths = vec![
+            config.resolver.resolv_file.clone(),
+            dir.join(STATIC_FILE),
+            dir.join(CONFIG_FILE),
+        ];
+        let files = Files::new(paths).map_err(kernel("follow the resolv file"))?;
+        let followed = config.resolver.resolv_file.clone();
+        while followed == config.resolver.resolv_file {
+            use_servers(&config, &mut servers, relay);
+            tokio::select! {
+                changed = files.changed() => changed.map_err(kernel("follow the resolv file"))?,
+                _ = hangup.recv() => {}
+            }
+            reload(dir, &mut config);
+        }
+    }
+}
+
+fn use_servers(config: &Config, servers: &mut Option<Vec<Server>>, relay: &Relay) {
+    match servers::current(config) {
+        Ok(now) if servers.as_ref() == Some(&now) => {}
+        Ok(now) => {
+            let shown: Vec<String> = now.iter().map(ToString::to_string).collect();
+            match shown.as_slice() {
+                [] => log!("no server is known: queries fail until one is"),
+                shown => log!("servers: {}", shown.join(", ")),
+            }
+            relay.set_servers(&now);
+            *servers = Some(now);
+        }
+        Err(error) => {
+            let path = config.resolver.resolv_file.display();
+            log!("{path}: cannot be read, the servers stay as they are: {error}");
+        }
+    }
+}
+
+/// Reads the configuration again. A bad one changes nothing.
+fn reload(dir: &Path, config: &mut Config) {
+    match Config::load(dir) {
+        Ok(new) => {
+            let fixed = |config: &Config| {
+                let config::Resolver {
+                    listen,
+                    port,
+                    user,
+                    max_inflight,
+                    ..
+                } = &config.resolver;
+                (
+                    listen.clone(),
+                    *port,
+                    user.clone(),
+                    *max_inflight,
+                    config.routing.mark,
+                )
+            };
+            if fixed(&new) != fixed(config) {
+                log!("listen, port, user, max_inflight and mark change with a restart only");
+            }
+            *config = new;
+        }
+        Err(error) => {
+            let reason = std::error::Error::source(&error).map(|e| format!(": {e}"));
+            log!(
+                "{error}{}: the configuration stays as it was",
+                reason.unwrap_or_default()
+            );
+        }
+    }
+}
+
+fn on(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(kernel("wait for signals"))
+}
+
+fn kernel(what: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Kernel { what, source }
 }

@@ -1,0 +1,84 @@
+# gluon-wan: everything a developer, a CI and a package build run.
+# `make` lists the targets. As root on Debian each installs what it needs first.
+
+CARGO ?= cargo
+
+# What `install` puts where. A package build hands in its own BIN and LIB.
+BIN = target/release/gluon-wan
+LIB = target/preload/libpacketmark.so
+DESTDIR =
+SBINDIR = /usr/sbin
+BINDIR = /usr/bin
+LIBDIR = /usr/lib
+INCLUDE = /usr/share/nftables.d/ruleset-post/30-gluon-wan.nft
+
+# Debian packages, by what they are for. The Rust toolchain (1.88 or newer, with
+# rustfmt and clippy) is assumed.
+BUILD_DEPS = gcc libc6-dev pkg-config libnftnl-dev libmnl-dev
+LAB_DEPS = nftables iproute2 iputils-ping util-linux busybox dnsmasq-base ndisc6 fastd bind9-dnsutils
+TEST_DEPS = bats jq strace conntrack tcpdump knot knot-dnsutils procps
+LINT_DEPS = shellcheck jq git
+BENCH_DEPS = knot dnsperf hyperfine valgrind
+
+.PHONY: help build demo test bench lint install clean \
+	deps deps-build deps-lab deps-test deps-lint deps-bench
+
+help:
+	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
+	@echo 'make test     runs all tests'
+	@echo 'make lint     checks format, code, shell, licences and sources of crates'
+	@echo 'make build    builds $(BIN) and $(LIB)'
+	@echo 'make bench    measures'
+	@echo 'make install  installs what is built; DESTDIR, BIN, LIB, SBINDIR, BINDIR, LIBDIR'
+	@echo 'make deps     installs all Debian packages that these need (as root)'
+	@echo 'make clean    removes what was built'
+
+build: deps-build
+	$(CARGO) build --release --locked
+	$(CARGO) build --profile preload -p packetmark --locked
+
+demo: deps-lab build
+	tests/demo $(BIN)
+
+test: deps-lab deps-test build
+	CARGO='$(CARGO)' GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' tests/run
+
+lint: deps-build deps-lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	tests/lint/shell
+	CARGO='$(CARGO)' tests/lint/crates
+
+bench: deps-lab deps-bench build
+	@for bench in tests/bench/*.sh; do \
+		echo "== $$bench"; \
+		GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' "$$bench" || exit; \
+	done
+
+# Builds nothing by itself: a package build has done that its own way.
+install:
+	install -D -m 0755 $(BIN) $(DESTDIR)$(SBINDIR)/gluon-wan
+	install -D -m 0644 $(LIB) $(DESTDIR)$(LIBDIR)/libpacketmark.so
+	install -d $(DESTDIR)$(BINDIR)
+	ln -sf $(SBINDIR)/gluon-wan $(DESTDIR)$(BINDIR)/gluon-wan-dns
+	install -d $(DESTDIR)$(dir $(INCLUDE))
+	ln -sf /var/run/gluon-wan/redirect.nft $(DESTDIR)$(INCLUDE)
+	cd package/gluon-wan/files && find . -type f | while read -r file; do \
+		mode=0644; [ ! -x "$$file" ] || mode=0755; \
+		install -D -m $$mode "$$file" "$(abspath $(or $(DESTDIR),/))/$$file" || exit; \
+	done
+
+clean:
+	$(CARGO) clean
+
+deps: deps-build deps-lab deps-test deps-lint deps-bench
+deps-build:
+	@tests/deps $(BUILD_DEPS)
+deps-lab:
+	@tests/deps $(LAB_DEPS)
+deps-test:
+	@tests/deps $(TEST_DEPS)
+deps-lint:
+	@tests/deps $(LINT_DEPS)
+deps-bench:
+	@tests/deps $(BENCH_DEPS)

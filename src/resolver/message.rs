@@ -1,0 +1,270 @@
+//! The little of a DNS message that a relay must know: header and question
+//! (RFC 1035, sections 4.1.1 and 4.1.2). Everything behind stays bytes.
+
+/// Bytes of the header.
+pub const HEADER_LEN: usize = 12;
+/// The longest name on the wire, with its root label.
+const MAX_NAME_LEN: usize = 255;
+/// Labels with one of these bits are pointers or of unknown kind.
+const NOT_A_PLAIN_LABEL: u8 = 0xc0;
+/// Type and class behind the name.
+const FIXED_LEN: usize = 4;
+
+const CLASS_CHAOS: u16 = 3;
+const TYPE_IXFR: u16 = 251;
+const TYPE_AXFR: u16 = 252;
+
+/// RCODE 2: the server tried and could not.
+pub const SERVFAIL: u8 = 2;
+/// RCODE 5: the server does not want to.
+pub const REFUSED: u8 = 5;
+
+/// What to do with a message of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One question of an ordinary query: goes to a server as it is.
+    Relay(Question),
+    /// Wants an answer of our own: another opcode, class CHAOS, a zone
+    /// transfer, or it is malformed.
+    Answer,
+    /// A reply, or too short to be answered: taking it up would let two
+    /// servers talk to each other for ever.
+    Ignore,
+}
+
+/// Where the question stands: from [`HEADER_LEN`] up to `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// The offset behind it.
+    end: usize,
+}
+
+/// Looks at a message of a client.
+#[must_use]
+pub fn classify(message: &[u8]) -> Kind {
+    let Some(header) = message.first_chunk::<HEADER_LEN>() else {
+        return Kind::Ignore;
+    };
+    let is_reply = header[2] & 0x80 != 0;
+    let opcode = header[2] >> 3 & 0x0f;
+    let questions = u16::from_be_bytes([header[4], header[5]]);
+    match Question::of(message) {
+        _ if is_reply => Kind::Ignore,
+        Some(question) if opcode == 0 && questions == 1 && question.is_ordinary(message) => {
+            Kind::Relay(question)
+        }
+        _ => Kind::Answer,
+    }
+}
+
+impl Question {
+    /// The first question of a message; none where its name is not made of
+    /// plain labels or the message ends in it.
+    fn of(message: &[u8]) -> Option<Self> {
+        let mut at = HEADER_LEN;
+        loop {
+            match *message.get(at)? {
+                0 => break,
+                len if len & NOT_A_PLAIN_LABEL != 0 => return None,
+                len => at += 1 + usize::from(len),
+            }
+            if at - HEADER_LEN >= MAX_NAME_LEN {
+                return None;
+            }
+        }
+        let end = at + 1 + FIXED_LEN;
+        (end <= message.len()).then_some(Self { end })
+    }
+
+    /// Neither CHAOS (ours to answer) nor a zone transfer (which is more than
+    /// one message and no business of a stub's forwarder).
+    fn is_ordinary(self, message: &[u8]) -> bool {
+        let (_, fixed) = self.parts(message);
+        let word = |at: usize| {
+            fixed
+                .get(at..at + 2)
+                .map_or(0, |w| u16::from_be_bytes([w[0], w[1]]))
+        };
+        word(2) != CLASS_CHAOS && !matches!(word(0), TYPE_IXFR | TYPE_AXFR)
+    }
+
+    /// Name, and type with class, of the question at this place in `message`;
+    /// empty where the message is too short.
+    fn parts(self, message: &[u8]) -> (&[u8], &[u8]) {
+        let question = message.get(HEADER_LEN..self.end).unwrap_or_default();
+        question.split_at(question.len().saturating_sub(FIXED_LEN))
+    }
+
+    /// Whether `reply` answers this question of `query`.
+    ///
+    /// Names are compared without case: a server may spell a name as its zone
+    /// does. A server that could not even read the query may leave the
+    /// question out (RFC 1035 asks for it only in the example), so a failure
+    /// without one counts.
+    #[must_use]
+    pub fn is_answered_by(self, query: &[u8], reply: &[u8]) -> bool {
+        let Some(header) = reply.first_chunk::<HEADER_LEN>() else {
+            return false;
+        };
+        let is_reply = header[2] & 0x80 != 0;
+        let same_opcode = (header[2] >> 3 & 0x0f) == 0;
+        let asked = match u16::from_be_bytes([header[4], header[5]]) {
+            0 => rcode(reply) != 0,
+            1 => {
+                let (name, fixed) = self.parts(query);
+                let (reply_name, reply_fixed) = self.parts(reply);
+                name.eq_ignore_ascii_case(reply_name) && fixed == reply_fixed && !fixed.is_empty()
+            }
+            _ => false,
+        };
+        is_reply && same_opcode && asked
+    }
+}
+
+/// The id of a message, 0 where there is none.
+#[must_use]
+pub fn id(message: &[u8]) -> u16 {
+    message
+        .first_chunk()
+        .map_or(0, |id| u16::from_be_bytes(*id))
+}
+
+/// Gives a message another id.
+pub fn set_id(message: &mut [u8], id: u16) {
+    if let Some(first) = message.first_chunk_mut() {
+        *first = id.to_be_bytes();
+    }
+}
+
+/// The low four bits of the RCODE, which is all that the header holds.
+#[must_use]
+pub fn rcode(message: &[u8]) -> u8 {
+    message.get(3).map_or(0, |byte| byte & 0x0f)
+}
+
+/// Whether another server may do better: SERVFAIL and REFUSED are about the
+/// server, every other RCODE is about the name or the message.
+#[must_use]
+pub fn is_failure(message: &[u8]) -> bool {
+    matches!(rcode(message), SERVFAIL | REFUSED)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A query for `name` (labels separated by dots) of the type and class.
+    pub fn query(id: u16, name: &str, kind: u16, class: u16) -> Vec<u8> {
+        let mut message = id.to_be_bytes().to_vec();
+        message.extend([0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0]);
+        for label in name.split('.').filter(|label| !label.is_empty()) {
+            message.push(label.len() as u8);
+            message.extend(label.bytes());
+        }
+        message.push(0);
+        message.extend(kind.to_be_bytes());
+        message.extend(class.to_be_bytes());
+        message
+    }
+
+    /// The reply to `query` with the RCODE, without records.
+    pub fn reply(query: &[u8], rcode: u8) -> Vec<u8> {
+        let mut reply = query.to_vec();
+        reply[2] |= 0x80;
+        reply[3] = 0x80 | rcode;
+        reply
+    }
+
+    fn question(message: &[u8]) -> Question {
+        match classify(message) {
+            Kind::Relay(question) => question,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn ordinary_queries_are_relayed() {
+        for name in [
+            "",
+            "org",
+            "vpn1.example.org",
+            &["a".repeat(63).as_str(); 3].join("."),
+        ] {
+            for kind in [1, 28, 65, 255, 65400] {
+                let message = query(7, name, kind, 1);
+                assert_eq!(question(&message).end, message.len());
+                // What follows the question does not matter.
+                let longer = [message.as_slice(), &[0; 11]].concat();
+                assert_eq!(question(&longer).end, message.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_we_answer_ourselves() {
+        let chaos = query(7, "version.bind", 16, CLASS_CHAOS);
+        let transfer = query(7, "example.org", TYPE_AXFR, 1);
+        let mut update = query(7, "example.org", 6, 1);
+        update[2] |= 5 << 3;
+        let mut two = query(7, "example.org", 1, 1);
+        two[5] = 2;
+        let mut none = query(7, "example.org", 1, 1);
+        none[5] = 0;
+        let mut pointer = query(7, "example.org", 1, 1);
+        pointer[HEADER_LEN] = 0xc0;
+        let too_long = query(7, &["a".repeat(63).as_str(); 4].join("."), 1, 1);
+        let cut = query(7, "example.org", 1, 1);
+        for message in [chaos, transfer, update, two, none, pointer, too_long] {
+            assert_eq!(classify(&message), Kind::Answer, "{message:x?}");
+        }
+        for len in HEADER_LEN..cut.len() {
+            assert_eq!(classify(&cut[..len]), Kind::Answer, "{len}");
+        }
+    }
+
+    #[test]
+    fn replies_and_fragments_are_ignored() {
+        let message = query(7, "example.org", 1, 1);
+        assert_eq!(classify(&reply(&message, 0)), Kind::Ignore);
+        for len in 0..HEADER_LEN {
+            assert_eq!(classify(&message[..len]), Kind::Ignore, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_reply_must_answer_the_question() {
+        let asked = query(7, "vPn.example.org", 65, 1);
+        let question = question(&asked);
+        let answers = |reply: &[u8]| question.is_answered_by(&asked, reply);
+        assert!(answers(&reply(&asked, 0)));
+        assert!(answers(&reply(&query(7, "VPN.EXAMPLE.ORG", 65, 1), 3)));
+        // 65 and 97 differ as letters do by case only.
+        assert!(!answers(&reply(&query(7, "vpn.example.org", 97, 1), 0)));
+        assert!(!answers(&reply(&query(7, "vpn.example.com", 65, 1), 0)));
+        assert!(!answers(&reply(&query(7, "vpn.example.org", 65, 3), 0)));
+        assert!(!answers(&reply(&query(7, "example.org", 65, 1), 0)));
+        assert!(!answers(&asked), "a query is no reply");
+        for len in 0..asked.len() {
+            assert!(!answers(&reply(&asked, 0)[..len]), "{len}");
+        }
+        let mut headless = reply(&asked, 1);
+        headless[5] = 0;
+        headless.truncate(HEADER_LEN);
+        assert!(answers(&headless), "FORMERR without the question");
+        headless[3] = 0x80;
+        assert!(!answers(&headless), "NOERROR needs the question");
+    }
+
+    #[test]
+    fn ids_and_codes() {
+        let mut message = query(0x1234, "example.org", 1, 1);
+        assert_eq!(id(&message), 0x1234);
+        set_id(&mut message, 0xfedc);
+        assert_eq!(&message[..2], [0xfe, 0xdc]);
+        assert_eq!((id(&[]), id(&[1]), rcode(&[0; 3])), (0, 0, 0));
+        set_id(&mut [], 1);
+        for (code, failure) in [(0, false), (2, true), (3, false), (4, false), (5, true)] {
+            assert_eq!(is_failure(&reply(&message, code)), failure, "{code}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Sockets: those towards servers carry the mark, those towards clients are on
+//! the loopback device only.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::config::Server;
+
+/// TCP connections that may wait to be accepted.
+const BACKLOG: i32 = 32;
+
+/// The address of a server. For a link-local one the index of its device is
+/// looked up, which changes when the device is made again.
+///
+/// # Errors
+/// There is no such device now.
+pub fn address(server: &Server) -> io::Result<SocketAddr> {
+    match (server.addr, &server.device) {
+        (IpAddr::V6(addr), Some(device)) => {
+            let scope = nix::net::if_::if_nametoindex(device.as_str())?;
+            Ok(SocketAddrV6::new(addr, server.port, 0, scope).into())
+        }
+        (addr, _) => Ok(SocketAddr::new(addr, server.port)),
+    }
+}
+
+/// A UDP socket towards a server: marked, then connected, so that route and
+/// source address are those of the mark, only this server can answer, and ICMP
+/// errors reach us. The kernel draws the source port.
+///
+/// # Errors
+/// No route, no privilege for the mark, no descriptors.
+pub fn udp(to: SocketAddr, mark: u32) -> io::Result<UdpSocket> {
+    let socket = marked(to, Type::DGRAM, Protocol::UDP, mark)?;
+    socket.connect(&to.into())?;
+    Ok(socket.into())
+}
+
+/// A TCP socket towards a server: marked, not yet connected.
+///
+/// # Errors
+/// No privilege for the mark, no descriptors.
+pub fn tcp(to: SocketAddr, mark: u32) -> io::Result<Socket> {
+    marked(to, Type::STREAM, Protocol::TCP, mark)
+}
+
+fn marked(to: SocketAddr, kind: Type, protocol: Protocol, mark: u32) -> io::Result<Socket> {
+    let kind = kind.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(to), kind, Some(protocol))?;
+    socket.set_mark(mark)?;
+    Ok(socket)
+}
+
+/// Tries to mark a socket, and reads the mark back.
+///
+/// # Errors
+/// EPERM without the capability; another error where the kernel took the mark
+/// and did not keep it.
+pub fn probe_mark(mark: u32) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), Some(Protocol::UDP))?;
+    socket.set_mark(mark)?;
+    match socket.mark()? {
+        held if held == mark => Ok(()),
+        held => Err(io::Error::other(format!(
+            "the kernel holds {held:#x} in its place"
+        ))),
+    }
+}
+
+/// A UDP socket for clients.
+///
+/// # Errors
+/// The address or port is taken, or not there.
+pub fn listen_udp(on: SocketAddr) -> io::Result<UdpSocket> {
+    Ok(loopback(on, Type::DGRAM, Protocol::UDP)?.into())
+}
+
+/// A TCP socket for clients.
+///
+/// # Errors
+/// The address or port is taken, or not there.
+pub fn listen_tcp(on: SocketAddr) -> io::Result<TcpListener> {
+    let socket = loopback(on, Type::STREAM, Protocol::TCP)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Bound to the loopback device, not only to its address: a redirected query
+/// has any local address as its source, while no other machine's packet comes
+/// in through `lo`, whatever route_localnet says.
+fn loopback(on: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let kind = kind.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(on), kind, Some(protocol))?;
+    if on.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if protocol == Protocol::TCP {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind_device(Some(b"lo"))?;
+    socket.bind(&SockAddr::from(on))?;
+    Ok(socket)
+}

@@ -1,0 +1,228 @@
+//! TCP: hickory's framing and time-outs towards clients, marked connections
+//! towards servers, and the same bytes between them.
+//!
+//! hickory's `Server` would encode every reply anew and lose what it does not
+//! know; its stream gives and takes whole messages as bytes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use hickory_server::net::runtime::iocompat::AsyncIoTokioAsStd;
+use hickory_server::net::tcp::TcpStream;
+use hickory_server::net::xfer::Protocol;
+use hickory_server::net::{BufDnsStreamHandle, DnsStreamHandle};
+use hickory_server::proto::op::SerialMessage;
+use hickory_server::server::TimeoutStream;
+use tokio::net::TcpStream as Tcp;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::answer::{self, Reason, Report};
+use super::message::{self, Kind, Question};
+use super::open::LIFETIME;
+use super::relay::Relay;
+use super::socket;
+use crate::config::Server;
+use crate::log;
+
+/// Connections of clients at a time; the one that is idle the longest makes
+/// room for a new one.
+const MAX_CONNECTIONS: usize = 16;
+/// Queries of one connection that are answered at a time; the next are read
+/// when one of them is done.
+const MAX_PIPELINED: usize = 8;
+/// A connection without a whole message for so long is closed (RFC 7766,
+/// section 6.2.3, leaves the time to us).
+const IDLE: Duration = Duration::from_secs(10);
+/// When a server is silent for so long, the next one is asked as well.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// Serves the clients of one listening socket, for ever.
+///
+/// # Errors
+/// The socket cannot be used at all.
+pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mark: u32) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut connections = Connections::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => connections.add(&relay, stream, client, mark),
+            Err(error) => {
+                // Out of descriptors or memory, most likely: others must end first.
+                log!("a TCP client could not be accepted: {error}");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// The clients of one listening socket.
+struct Connections {
+    open: VecDeque<Connection>,
+    start: Instant,
+}
+
+struct Connection {
+    /// Milliseconds from the start to the last message.
+    active: Arc<AtomicU64>,
+    task: AbortHandle,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            open: VecDeque::new(),
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Connections {
+    fn add(&mut self, relay: &Arc<Relay>, stream: Tcp, client: SocketAddr, mark: u32) {
+        self.open
+            .retain(|connection| !connection.task.is_finished());
+        if self.open.len() >= MAX_CONNECTIONS {
+            let idlest =
+                (0..self.open.len()).min_by_key(|&at| self.open[at].active.load(Ordering::Relaxed));
+            if let Some(idlest) = idlest.and_then(|at| self.open.remove(at)) {
+                idlest.task.abort();
+            }
+        }
+        let start = self.start;
+        let active = Arc::new(AtomicU64::new(millis_since(start)));
+        let seen = Arc::clone(&active);
+        let note = move || seen.store(millis_since(start), Ordering::Relaxed);
+        let task = tokio::spawn(converse(Arc::clone(relay), stream, client, mark, note));
+        self.open.push_back(Connection {
+            active,
+            task: task.abort_handle(),
+        });
+    }
+}
+
+fn millis_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Answers what one client sends, several messages at a time (RFC 7766,
+/// section 6.2.1.1), in the order in which the answers come.
+async fn converse(
+    relay: Arc<Relay>,
+    stream: Tcp,
+    client: SocketAddr,
+    mark: u32,
+    note_activity: impl Fn(),
+) {
+    let (stream, mut replies) =
+        TcpStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(stream), client, MAX_PIPELINED);
+    let mut messages = TimeoutStream::new(stream, IDLE);
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            message = messages.next(), if open.len() < MAX_PIPELINED => match message {
+                Some(Ok(message)) => {
+                    note_activity();
+                    open.spawn(answer(Arc::clone(&relay), message.into_parts().0, client, mark));
+                }
+                Some(Err(_broken_or_idle)) => return,
+                None => break,
+            },
+            Some(answer) = open.join_next() => {
+                if !pass_on(&mut replies, client, answer.ok().flatten()) {
+                    return;
+                }
+            }
+        }
+    }
+    // The client has said all it has to say, and still wants its answers. The
+    // stream sends while it is asked for the next message, which never comes.
+    while let Some(answer) = open.join_next().await {
+        if !pass_on(&mut replies, client, answer.ok().flatten()) || messages.next().await.is_some()
+        {
+            return;
+        }
+    }
+}
+
+/// Queues an answer. Returns false where the client does not read.
+fn pass_on(replies: &mut BufDnsStreamHandle, client: SocketAddr, answer: Option<Vec<u8>>) -> bool {
+    answer.is_none_or(|answer| replies.send(SerialMessage::new(answer, client)).is_ok())
+}
+
+/// The answer to one message, none where it deserves none.
+async fn answer(
+    relay: Arc<Relay>,
+    message: Vec<u8>,
+    client: SocketAddr,
+    mark: u32,
+) -> Option<Vec<u8>> {
+    let reason = match message::classify(&message) {
+        Kind::Ignore => return None,
+        Kind::Answer => Reason::Message,
+        Kind::Relay(question) => match ask_in_turn(&relay, &message, question, mark).await {
+            Some(reply) => return Some(reply),
+            None => Reason::NoServer,
+        },
+    };
+    let report: Arc<dyn Report> = relay;
+    answer::encode(&report, &message, client, Protocol::Tcp, reason)
+}
+
+/// Asks the best server, and the next one when it fails or is silent. The first
+/// good reply counts; without any, the first failure does.
+async fn ask_in_turn(
+    relay: &Relay,
+    query: &[u8],
+    question: Question,
+    mark: u32,
+) -> Option<Vec<u8>> {
+    let end = Instant::now() + LIFETIME;
+    let mut servers = relay.ranked().into_iter();
+    let mut asked = JoinSet::new();
+    let mut failure = None;
+    while Instant::now() < end {
+        match servers.next() {
+            Some(server) => {
+                let mut query = query.to_vec();
+                message::set_id(&mut query, relay.random_id());
+                asked.spawn(ask(server, query, question, mark));
+            }
+            None if asked.is_empty() => break,
+            None => {}
+        }
+        let Ok(Some(Ok(Ok(mut reply)))) = timeout(PATIENCE, asked.join_next()).await else {
+            continue;
+        };
+        message::set_id(&mut reply, message::id(query));
+        if !message::is_failure(&reply) {
+            return Some(reply);
+        }
+        failure.get_or_insert(reply);
+    }
+    failure
+}
+
+/// Asks one server over a connection of its own.
+async fn ask(server: Server, query: Vec<u8>, question: Question, mark: u32) -> io::Result<Vec<u8>> {
+    let to = socket::address(&server)?;
+    let socket = std::net::TcpStream::from(socket::tcp(to, mark)?);
+    let stream = tokio::net::TcpSocket::from_std_stream(socket)
+        .connect(to)
+        .await?;
+    let (mut stream, mut sender) = TcpStream::from_stream(AsyncIoTokioAsStd(stream), to);
+    sender
+        .send(SerialMessage::new(query.clone(), to))
+        .map_err(io::Error::other)?;
+    while let Some(message) = stream.next().await {
+        let (reply, _) = message?.into_parts();
+        if message::id(&reply) == message::id(&query) && question.is_answered_by(&query, &reply) {
+            return Ok(reply);
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
