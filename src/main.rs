@@ -23,13 +23,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(Failure(code, error)) => {
-            let mut message = error.to_string();
-            let mut source = error.source();
-            while let Some(error) = source {
-                message = format!("{message}: {error}");
-                source = error.source();
-            }
-            log!("{message}");
+            log!("{}", log::chain(&*error));
             ExitCode::from(code)
         }
     }

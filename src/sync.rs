@@ -1,19 +1,125 @@
 //! All parts put in place, once; and taken away again.
+//!
+//! Each part is tried even when another one failed. What keeps traffic from
+//! going astray comes first: the rule and the unreachable route, then the
+//! redirect, then its file for fw4.
+
+use std::fmt;
+
+use caps::{CapSet, Capability};
+
 use crate::config::Config;
-/// Why not everything is in place.
+use crate::log;
+use crate::redirect::{self, include};
+use crate::routing;
+
+/// Why not everything is in place, or taken away.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {}
+pub enum Error {
+    /// Nothing was tried.
+    #[error("changing rules, routes and nftables needs root (CAP_NET_ADMIN): run it as root")]
+    Privilege,
+    /// Some parts failed; the others were done.
+    #[error("{0}")]
+    Parts(Failures),
+}
+
+/// The parts that failed, at least one, each with its reason.
+#[derive(Debug, Default)]
+pub struct Failures(Vec<Failure>);
+
+/// Why one part is not in place.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Rule and routes.
+    #[error("routing: {}", log::chain(.0))]
+    Routing(#[from] routing::Error),
+    /// The nftables table.
+    #[error("redirect: {}", log::chain(.0))]
+    Redirect(#[from] redirect::Error),
+    /// The file that fw4 includes.
+    #[error("include: {}", log::chain(.0))]
+    Include(#[from] include::Error),
+}
+
 /// Puts table, include, rules and routes in place.
 ///
 /// # Errors
 /// What could not be done; everything else was.
-pub fn sync(_config: &Config) -> Result<(), Error> {
-    Ok(())
+pub fn sync(config: &Config) -> Result<(), Error> {
+    may_change()?;
+    let mut failures = Failures::default();
+    if let Some(outcome) = failures.catch(routing::sync(&config.routing)) {
+        outcome
+            .obstacles
+            .iter()
+            .for_each(|obstacle| log!("{obstacle}"));
+    }
+    failures.catch(put_redirect(config));
+    failures.into_result()
 }
+
 /// Removes what [`sync`] made.
 ///
 /// # Errors
 /// What could not be done; everything else was.
-pub fn clear(_config: &Config) -> Result<(), Error> {
-    Ok(())
+pub fn clear(config: &Config) -> Result<(), Error> {
+    may_change()?;
+    let mut failures = Failures::default();
+    // The file first: fw4 would bring the table back.
+    if let Some(path) = &config.redirect.include {
+        failures.catch(include::remove(path));
+    }
+    failures.catch(redirect::clear());
+    failures.catch(routing::clear());
+    failures.into_result()
+}
+
+/// Puts table and include in place. The include is what fw4 refuses to start
+/// without, so it is written only when the kernel took the same table.
+///
+/// # Errors
+/// What could not be done.
+pub fn put_redirect(config: &Config) -> Result<redirect::Outcome, Failure> {
+    let table = redirect::wanted(config)?;
+    let outcome = redirect::sync(&table)?;
+    if let Some(path) = &config.redirect.include {
+        include::write(path, &table)?;
+    }
+    Ok(outcome)
+}
+
+/// Asked first, so that without the privilege nothing is half done.
+///
+/// # Errors
+/// It is missing.
+pub fn may_change() -> Result<(), Error> {
+    match caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN) {
+        Ok(false) => Err(Error::Privilege),
+        // Where it cannot be asked, the kernel will say.
+        Ok(true) | Err(_) => Ok(()),
+    }
+}
+
+impl Failures {
+    fn catch<T>(&mut self, result: Result<T, impl Into<Failure>>) -> Option<T> {
+        result.map_err(|error| self.0.push(error.into())).ok()
+    }
+
+    fn into_result(self) -> Result<(), Error> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Parts(self))
+        }
+    }
+}
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, failure) in self.0.iter().enumerate() {
+            write!(f, "{}{failure}", if number == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
 }

@@ -1,11 +1,380 @@
-//! Keeps in place what [`crate::sync`] puts there.
+//! Keeps in place what [`crate::sync`] puts there: waits for events of the
+//! kernel and for signals, and looks again. Between events it sleeps, without a
+//! timer.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
 use crate::config::Config;
-use crate::sync::Error;
-use std::path::Path;
-/// Stays until a signal ends it.
+use crate::redirect::{self, include};
+use crate::{log, routing, sync};
+
+/// The first look after a pause comes at once, the next ones not sooner than
+/// this, nor than the last one took: a storm of events costs half of the time
+/// at most.
+const PACE: Duration = Duration::from_millis(20);
+/// How soon something that failed is tried again, without an event; from then
+/// on after twice the time, up to the second one.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How many changes are logged in how much time.
+const TOLD: (u32, Duration) = (20, Duration::from_secs(60));
+
+/// Why it does not watch, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing could be changed.
+    #[error(transparent)]
+    Privilege(#[from] sync::Error),
+    /// No event loop, no signals.
+    #[error("cannot wait for events")]
+    Wait(#[from] io::Error),
+    /// No events of links, routes and rules.
+    #[error("no events of links, routes and rules")]
+    Routing(#[from] routing::Error),
+    /// No events of nftables.
+    #[error("no events of nftables")]
+    Redirect(#[from] redirect::Error),
+}
+
+/// Stays until SIGTERM or SIGINT and leaves everything in place. SIGHUP reads
+/// the configuration in `dir` again.
 ///
 /// # Errors
-/// What keeps it from watching.
-pub fn run(_dir: &Path, _config: Config) -> Result<(), Error> {
-    Ok(())
+/// What keeps it from watching; that something cannot be put in place is only
+/// logged, and tried again.
+pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
+    sync::may_change()?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async { Watch::new(dir, config)?.run().await })
+}
+
+struct Watch {
+    dir: PathBuf,
+    config: Config,
+    signals: Signals,
+    keeper: routing::Keeper,
+    routing_events: AsyncFd<Source<routing::Events>>,
+    /// None where there is no IPv6.
+    withdrawals: Option<AsyncFd<Source<routing::Withdrawals>>>,
+    redirect_events: AsyncFd<Source<redirect::Events>>,
+    routing: Part,
+    redirect: Part,
+    journal: Journal,
+    /// Before that no next look.
+    rest_until: Instant,
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// What an [`AsyncFd`] can wait for; it asks for more than [`AsFd`].
+struct Source<T>(T);
+
+impl<T: AsFd> AsRawFd for Source<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl<T: AsFd> Source<T> {
+    fn register(inner: T) -> io::Result<AsyncFd<Self>> {
+        // SAFETY: AsFd says that the descriptor is open for as long as `inner`
+        // lives, and an event socket does not change it for another.
+        let registered =
+            unsafe { AsyncFd::register_with_interest(Self(inner), Interest::READABLE) };
+        registered.map_err(io::Error::from)
+    }
+}
+
+/// Why the wait is over.
+enum Wake {
+    /// Something happened, or it is time to try again.
+    Look,
+    Reload,
+    Leave,
+}
+
+impl Watch {
+    fn new(dir: &Path, config: Config) -> Result<Self, Error> {
+        let keeper = routing::Keeper::open()?;
+        let routing_events = Source::register(keeper.events()?)?;
+        let redirect_events = Source::register(redirect::Events::open()?)?;
+        let mut watch = Self {
+            dir: dir.to_owned(),
+            config,
+            signals: Signals {
+                hangup: signal(SignalKind::hangup())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+            },
+            keeper,
+            routing_events,
+            withdrawals: None,
+            redirect_events,
+            routing: Part::new("routing"),
+            redirect: Part::new("redirect"),
+            journal: Journal::default(),
+            rest_until: Instant::now(),
+        };
+        watch.hear_withdrawals();
+        Ok(watch)
+    }
+
+    async fn run(mut self) -> Result<(), Error> {
+        loop {
+            self.hear()?;
+            self.look();
+            match self.wait().await? {
+                Wake::Look => sleep_until(self.rest_until).await,
+                Wake::Reload => self.reload(),
+                Wake::Leave => return Ok(()),
+            }
+        }
+    }
+
+    /// Sleeps until there is something to hear.
+    async fn wait(&mut self) -> Result<Wake, Error> {
+        let retry = [&self.routing, &self.redirect]
+            .into_iter()
+            .filter_map(|part| part.retry)
+            .min();
+        let retry_time = async {
+            match retry {
+                Some(time) => sleep_until(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        let withdrawal = async {
+            match &self.withdrawals {
+                Some(withdrawals) => withdrawals
+                    .readable()
+                    .await
+                    .map(|mut ready| ready.clear_ready()),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.signals.terminate.recv() => return Ok(Wake::Leave),
+            _ = self.signals.interrupt.recv() => return Ok(Wake::Leave),
+            _ = self.signals.hangup.recv() => return Ok(Wake::Reload),
+            // What is there already is read after this; what comes later
+            // makes the socket readable again.
+            ready = self.routing_events.readable() => ready?.clear_ready(),
+            ready = self.redirect_events.readable() => ready?.clear_ready(),
+            ready = withdrawal => ready?,
+            () = retry_time => {}
+        }
+        Ok(Wake::Look)
+    }
+
+    /// Reads all events, and what they mean for the parts.
+    fn hear(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        for part in [&mut self.routing, &mut self.redirect] {
+            part.due |= part.retry.is_some_and(|time| time <= now);
+        }
+        let known = self.keeper.known();
+        let news = self
+            .routing_events
+            .get_mut()
+            .0
+            .drain(&self.config.routing, &known)?;
+        self.keeper.note(&news);
+        self.routing.due |= news.concerns_us;
+        if let Some(withdrawals) = &self.withdrawals {
+            let routers = withdrawals.get_ref().0.drain()?;
+            self.routing.due |= !routers.is_empty();
+            self.keeper.withdraw(routers);
+        }
+        self.redirect.due |= self.redirect_events.get_mut().0.drain()?;
+        Ok(())
+    }
+
+    /// Mends the parts that something happened to.
+    fn look(&mut self) {
+        let start = Instant::now();
+        if !self.routing.due && !self.redirect.due {
+            return;
+        }
+        if std::mem::take(&mut self.routing.due) {
+            self.look_at_routing();
+        }
+        if std::mem::take(&mut self.redirect.due) {
+            match sync::put_redirect(&self.config) {
+                Ok(redirect::Outcome::Unchanged) => self.redirect.is_right(),
+                Ok(redirect::Outcome::Written) => {
+                    self.journal.tell("redirect: table written");
+                    self.redirect.is_right();
+                }
+                Err(failure) => self.redirect.failed(&failure.to_string()),
+            }
+        }
+        self.rest_until = Instant::now() + PACE.max(start.elapsed());
+    }
+
+    fn look_at_routing(&mut self) {
+        let outcome = match self.keeper.sync(&self.config.routing) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                return self
+                    .routing
+                    .failed(&format!("routing: {}", log::chain(&error)));
+            }
+        };
+        for line in &outcome.changes.lines {
+            self.journal.tell(&format!("routing: {line}"));
+        }
+        if outcome.changes.more > 0 {
+            self.journal.tell(&format!(
+                "routing: and {} changes more",
+                outcome.changes.more
+            ));
+        }
+        for obstacle in &outcome.obstacles {
+            self.routing.say_once(&format!("routing: {obstacle}"));
+        }
+        if outcome.failures.is_empty() {
+            self.routing.is_right();
+        } else {
+            self.routing
+                .failed(&format!("routing: {}", outcome.failures));
+        }
+    }
+
+    /// Takes the configuration as it is now; a bad one changes nothing.
+    fn reload(&mut self) {
+        let config = match Config::load(&self.dir) {
+            Ok(config) => config,
+            Err(error) => {
+                log!(
+                    "{}; the old configuration stays in force",
+                    log::chain(&error)
+                );
+                return;
+            }
+        };
+        let old = std::mem::replace(&mut self.config, config);
+        if let Some(path) = old.redirect.include
+            && self.config.redirect.include.as_ref() != Some(&path)
+            && let Err(error) = include::remove(&path)
+        {
+            log!("{}", log::chain(&error));
+        }
+        self.hear_withdrawals();
+        self.routing = Part {
+            due: true,
+            ..Part::new("routing")
+        };
+        self.redirect = Part {
+            due: true,
+            ..Part::new("redirect")
+        };
+        log!("configuration read again");
+    }
+
+    /// Listens to routers while IPv6 is looked after.
+    fn hear_withdrawals(&mut self) {
+        if !self.config.routing.ipv6 {
+            self.withdrawals = None;
+        } else if self.withdrawals.is_none() {
+            match routing::Withdrawals::open().and_then(Source::register) {
+                Ok(withdrawals) => self.withdrawals = Some(withdrawals),
+                Err(error) => {
+                    log!("a router that says goodbye will not be heard: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// Whether a part is to be looked at, and how its trouble is told.
+struct Part {
+    name: &'static str,
+    due: bool,
+    /// When to try again, none when nothing is wrong.
+    retry: Option<Instant>,
+    delay: Duration,
+    said: HashSet<String>,
+}
+
+impl Part {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            due: true,
+            retry: None,
+            delay: RETRY.0,
+            said: HashSet::new(),
+        }
+    }
+
+    fn is_right(&mut self) {
+        if self.retry.take().is_some() {
+            log!("{}: in place again", self.name);
+            self.said.clear();
+        }
+        self.delay = RETRY.0;
+    }
+
+    fn failed(&mut self, reason: &str) {
+        self.say_once(reason);
+        // Events make it look sooner; they must not make it wait longer.
+        if self.retry.is_none_or(|time| time <= Instant::now()) {
+            self.retry = Some(Instant::now() + self.delay);
+            self.delay = (self.delay * 2).min(RETRY.1);
+        }
+    }
+
+    fn say_once(&mut self, line: &str) {
+        if self.said.len() >= TOLD.0 as usize {
+            self.said.clear();
+        }
+        if self.said.insert(line.to_owned()) {
+            log!("{line}");
+        }
+    }
+}
+
+/// Logs what was mended, but not without bounds.
+#[derive(Default)]
+struct Journal {
+    since: Option<Instant>,
+    told: u32,
+}
+
+impl Journal {
+    fn tell(&mut self, line: &str) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= TOLD.1 {
+            if self.told > TOLD.0 {
+                log!("{} changes were not logged", self.told - TOLD.0);
+            }
+            self.since = Some(Instant::now());
+            self.told = 0;
+        }
+        self.told += 1;
+        if self.told <= TOLD.0 {
+            log!("{line}");
+        } else if self.told == TOLD.0 + 1 {
+            log!(
+                "more changes than {} in {} s: not logged one by one",
+                TOLD.0,
+                TOLD.1.as_secs()
+            );
+        }
+    }
 }

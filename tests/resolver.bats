@@ -83,8 +83,9 @@ blackhole() {
 	END
 }
 
+# resolver_starts [COMMAND...]: through COMMAND, if there is one.
 resolver_starts() {
-	daemon node resolver "$(gluon_wan_path)" resolver
+	daemon node resolver "$@" "$(gluon_wan_path)" resolver
 	wait_for 5 resolver_answers
 }
 
@@ -311,7 +312,7 @@ first_answer_after() {
 }
 
 @test "it runs as nobody, with one capability, and cannot get more" {
-	resolver_starts
+	resolver_starts setpriv --groups 4,800
 	local status
 	status=$(on node cat "/proc/$(daemon_pid node resolver)/status")
 	grep -qP '^Uid:\t65534\t65534\t65534\t65534$' <<<"$status"

@@ -1,31 +1,94 @@
 //! The nat table `inet gluon_wan`: DNS of the VPN daemons' groups goes to the resolver.
+//!
+//! [`wanted`] makes a [`Table`] of the configuration; [`sync`] compares it with
+//! the kernel's and replaces that as a whole when anything differs; [`include`]
+//! gives it to fw4, and [`Events`] tell when to look again. Nothing here waits.
+
+mod error;
+mod events;
+mod expr;
+mod flows;
+mod groups;
+pub mod include;
+mod kernel;
+mod netlink;
+mod objects;
+mod table;
+
+pub use error::{Error, Step};
+pub use events::Events;
+pub use kernel::Present;
+pub use table::{Group, Table};
 
 use crate::config::Config;
-use std::fmt;
+use kernel::Kernel;
 
-/// The table as it must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
-    /// todo
-    pub port: u16,
+/// What had to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing, it was right already.
+    Unchanged,
+    /// It was made, replaced or removed.
+    Written,
 }
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.port)
-    }
-}
-
-/// Why the table is not as it must be.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {}
-
-/// The table that the configuration asks for.
+/// The table that the configuration asks for. Groups that do not exist are left
+/// out, with a line in the log the first time.
 ///
 /// # Errors
 /// None of the groups exists.
 pub fn wanted(config: &Config) -> Result<Table, Error> {
-    Ok(Table {
-        port: config.resolver.port,
-    })
+    let groups = groups::find(&config.redirect.groups)?;
+    Ok(Table::new(groups, config.resolver.port))
+}
+
+/// Makes the kernel's table what it must be, in one transaction, unless it is.
+///
+/// # Errors
+/// What is missing. The old table stays then.
+pub fn sync(table: &Table) -> Result<Outcome, Error> {
+    let mut kernel = Kernel::open()?;
+    if is_right(kernel.read()?, table) {
+        return Ok(Outcome::Unchanged);
+    }
+    kernel.replace(&table.objects())?;
+    kernel.forget_flows();
+    // A table that never reads as it was written would be written at every look.
+    if is_right(kernel.read()?, table) {
+        Ok(Outcome::Written)
+    } else {
+        Err(Error::NotKept)
+    }
+}
+
+/// Removes the table, whatever is in it.
+///
+/// # Errors
+/// No permission.
+pub fn clear() -> Result<Outcome, Error> {
+    let mut kernel = Kernel::open()?;
+    if kernel.read()?.is_some() && kernel.remove()? {
+        Ok(Outcome::Written)
+    } else {
+        Ok(Outcome::Unchanged)
+    }
+}
+
+/// The table in the kernel, none when there is none.
+///
+/// # Errors
+/// A kernel without nftables; no permission.
+pub fn present() -> Result<Option<Present>, Error> {
+    Kernel::open()?.read()
+}
+
+impl Present {
+    /// Whether it is what it must be.
+    pub fn is(&self, table: &Table) -> bool {
+        self.objects == table.objects()
+    }
+}
+
+fn is_right(present: Option<Present>, table: &Table) -> bool {
+    present.is_some_and(|present| present.is(table))
 }

@@ -1,0 +1,163 @@
+//! Why the table is not as it must be, and what to do about it.
+
+use std::fmt;
+use std::io;
+
+use nftnl::nftnl_sys::libc;
+
+use super::table::NAME;
+
+/// Why the table is not as it must be. What was there before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing to redirect.
+    #[error(
+        "none of the groups {groups} exists, nothing is redirected: \
+         install the VPN daemon, or correct `list group` in the configuration"
+    )]
+    NoGroup {
+        /// As configured.
+        groups: String,
+    },
+    /// The group database could not be read.
+    #[error("group '{name}' cannot be looked up")]
+    Lookup {
+        /// As configured.
+        name: String,
+        /// What libc said.
+        source: io::Error,
+    },
+    /// The kernel says no.
+    #[error("{step}: needs root (CAP_NET_ADMIN)")]
+    NotPermitted {
+        /// At what.
+        step: Step,
+        /// EPERM.
+        source: io::Error,
+    },
+    /// A kernel without what the table is made of.
+    #[error("{step}: this kernel has no {what}, install {kmod}")]
+    Missing {
+        /// At what.
+        step: Step,
+        /// What is missing.
+        what: &'static str,
+        /// OpenWrt's package that has it.
+        kmod: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Anything else.
+    #[error("{step}")]
+    Kernel {
+        /// At what.
+        step: Step,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Read again, the table is another one.
+    #[error(
+        "table inet {NAME} was written, but reads differently: \
+         another program changes it, or the kernel shows it in a form unknown here"
+    )]
+    NotKept,
+}
+
+/// What was being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The netlink socket.
+    Open,
+    /// Reading the table.
+    Read,
+    /// Listening to events.
+    Listen,
+    /// A transaction as a whole.
+    Commit,
+    /// The table itself.
+    Table,
+    /// The chain.
+    Chain,
+    /// One of its sets.
+    Set,
+    /// The rule.
+    Rule,
+    /// Removing the table.
+    Remove,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => write!(f, "opening netfilter's netlink socket"),
+            Self::Read => write!(f, "reading table inet {NAME}"),
+            Self::Listen => write!(f, "listening to nftables' events"),
+            Self::Commit => write!(f, "writing table inet {NAME}"),
+            Self::Table => write!(f, "adding table inet {NAME}"),
+            Self::Chain => write!(f, "adding the nat chain to table inet {NAME}"),
+            Self::Set => write!(f, "adding a set to table inet {NAME}"),
+            Self::Rule => write!(f, "adding the redirect to table inet {NAME}"),
+            Self::Remove => write!(f, "removing table inet {NAME}"),
+        }
+    }
+}
+
+impl Error {
+    /// From what the kernel said at a step.
+    pub(super) fn kernel(step: Step, source: io::Error) -> Self {
+        let code = source.raw_os_error().unwrap_or(0);
+        if code == libc::EPERM || code == libc::EACCES {
+            return Self::NotPermitted { step, source };
+        }
+        match missing(step, code) {
+            Some((what, kmod)) => Self::Missing {
+                step,
+                what,
+                kmod,
+                source,
+            },
+            None => Self::Kernel { step, source },
+        }
+    }
+
+    /// What the kernel said, where it said something.
+    pub(super) fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Lookup { source, .. }
+            | Self::NotPermitted { source, .. }
+            | Self::Missing { source, .. }
+            | Self::Kernel { source, .. } => source.raw_os_error(),
+            Self::NoGroup { .. } | Self::NotKept => None,
+        }
+    }
+}
+
+/// What a kernel lacks that answers so, and OpenWrt's package that has it.
+///
+/// nfnetlink says EINVAL or EOPNOTSUPP where nf_tables is not there
+/// (net/netfilter/nfnetlink.c); nf_tables says ENOENT for a type of chain or
+/// expression it does not know (nf_tables_api.c), and EAFNOSUPPORT for a family.
+fn missing(step: Step, code: i32) -> Option<(&'static str, &'static str)> {
+    let unknown = [
+        libc::ENOENT,
+        libc::EINVAL,
+        libc::EOPNOTSUPP,
+        libc::EAFNOSUPPORT,
+        libc::EPROTONOSUPPORT,
+    ];
+    if !unknown.contains(&code) {
+        return None;
+    }
+    match step {
+        Step::Open | Step::Listen => Some(("netlink for netfilter (nfnetlink)", "kmod-nft-core")),
+        Step::Read | Step::Commit => Some(("nftables (nf_tables)", "kmod-nft-core")),
+        Step::Table => Some(("nftables tables of family inet", "kmod-nft-core")),
+        Step::Set => Some(("nftables sets", "kmod-nft-core")),
+        Step::Chain => Some((
+            "nftables nat chains for inet (nft_chain_nat)",
+            "kmod-nft-nat",
+        )),
+        Step::Rule => Some(("nftables redirect for inet (nft_redir)", "kmod-nft-nat")),
+        Step::Remove => None,
+    }
+}

@@ -1,0 +1,297 @@
+//! The expressions of our rule: as values, as libnftnl writes them and as the
+//! kernel shows them; and the two things nftnl lacks, `redir` and the comment
+//! of a table.
+//!
+//! Every expression works on register 1. What the kernel shows in another form
+//! than ours reads as [`Expr::Other`], which equals nothing that is wanted.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, c_void};
+use std::ptr::NonNull;
+
+use nftnl::expr::{Cmp, CmpOp, Counter, Expression, Immediate, Meta, Payload, Register};
+use nftnl::expr::{TransportHeaderField, UdpHeaderField};
+use nftnl::nftnl_sys::{self as sys, libc};
+use nftnl::set::{Set as NftSet, SetKey};
+use nftnl::{MsgType, NlMsg, Rule, Table};
+
+use super::netlink::Attrs;
+
+/// One expression of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expr {
+    /// `meta skgid`: the group of the process that made the socket, in host order.
+    MetaSkGid,
+    /// `meta l4proto`: one byte, IPPROTO_*.
+    MetaL4Proto,
+    /// `th dport`: bytes 2 and 3 of the TCP or UDP header, in network order.
+    DestinationPort,
+    /// The register equals these bytes.
+    Equals(Vec<u8>),
+    /// The register is in this set.
+    In(Set),
+    /// `counter`. What it has counted is no part of the value.
+    Counter,
+    /// Puts a port into the register, in network order.
+    LoadPort(u16),
+    /// `redirect to :PORT`, the port taken from the register.
+    Redirect,
+    /// Anything else, by the name the kernel has for it.
+    Other(String),
+}
+
+/// A constant anonymous set, by what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Set {
+    /// Groups.
+    Gids(BTreeSet<u32>),
+    /// Transport protocols, IPPROTO_*.
+    Protocols(BTreeSet<u8>),
+}
+
+/// A group as an element, nft's datatype `gid` (25), in host order.
+pub struct Gid(pub u32);
+
+/// A transport protocol as an element, nft's datatype `inet_proto` (12).
+pub struct Protocol(pub u8);
+
+impl SetKey for Gid {
+    const TYPE: u32 = 25;
+    const LEN: u32 = 4;
+
+    fn data(&self) -> Box<[u8]> {
+        Box::new(self.0.to_ne_bytes())
+    }
+}
+
+impl SetKey for Protocol {
+    const TYPE: u32 = 12;
+    const LEN: u32 = 1;
+
+    fn data(&self) -> Box<[u8]> {
+        Box::new([self.0])
+    }
+}
+
+/// The attributes of expressions, all numbers in network order
+/// (linux/netfilter/nf_tables.h).
+mod attr {
+    pub const EXPR_NAME: u16 = 1;
+    pub const EXPR_DATA: u16 = 2;
+    pub const DATA_VALUE: u16 = 1;
+    pub const META_DREG: u16 = 1;
+    pub const META_KEY: u16 = 2;
+    pub const PAYLOAD_DREG: u16 = 1;
+    pub const PAYLOAD_BASE: u16 = 2;
+    pub const PAYLOAD_OFFSET: u16 = 3;
+    pub const PAYLOAD_LEN: u16 = 4;
+    pub const CMP_SREG: u16 = 1;
+    pub const CMP_OP: u16 = 2;
+    pub const CMP_DATA: u16 = 3;
+    pub const LOOKUP_SET: u16 = 1;
+    pub const LOOKUP_SREG: u16 = 2;
+    pub const LOOKUP_FLAGS: u16 = 5;
+    pub const COUNTER_BYTES: u16 = 1;
+    pub const COUNTER_PACKETS: u16 = 2;
+    pub const IMMEDIATE_DREG: u16 = 1;
+    pub const IMMEDIATE_DATA: u16 = 2;
+    pub const REDIR_REG_PROTO_MIN: u16 = 1;
+    pub const REDIR_REG_PROTO_MAX: u16 = 2;
+    pub const REDIR_FLAGS: u16 = 3;
+    pub const TABLE_USERDATA: u16 = 6;
+}
+
+const REG_1: Option<u32> = Some(Register::Reg1 as u32);
+/// A port is given (NF_NAT_RANGE_PROTO_SPECIFIED of linux/netfilter/nf_nat.h).
+const PROTO_SPECIFIED: u32 = 2;
+
+impl Expr {
+    /// Reads one element of NFTA_RULE_EXPRESSIONS; `sets` knows the sets of
+    /// the table by name.
+    pub fn read(attrs: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Self {
+        let name = attrs.name(attr::EXPR_NAME).unwrap_or_default();
+        let data = attrs.nest(attr::EXPR_DATA);
+        let known = match name {
+            b"meta" => Self::read_meta(data),
+            b"payload" => Self::read_payload(data),
+            b"cmp" => Self::read_cmp(data),
+            b"lookup" => Self::read_lookup(data, sets),
+            b"counter" => Some(Self::Counter),
+            b"immediate" => Self::read_immediate(data),
+            b"redir" => Self::read_redirect(data),
+            _ => None,
+        };
+        known.unwrap_or_else(|| Self::Other(String::from_utf8_lossy(name).into_owned()))
+    }
+
+    fn read_meta(data: Attrs) -> Option<Self> {
+        (data.u32(attr::META_DREG) == REG_1).then_some(())?;
+        match libc::c_int::try_from(data.u32(attr::META_KEY)?).ok()? {
+            libc::NFT_META_SKGID => Some(Self::MetaSkGid),
+            libc::NFT_META_L4PROTO => Some(Self::MetaL4Proto),
+            _ => None,
+        }
+    }
+
+    fn read_payload(data: Attrs) -> Option<Self> {
+        let is_port = data.u32(attr::PAYLOAD_DREG) == REG_1
+            && data.u32(attr::PAYLOAD_BASE) == Some(libc::NFT_PAYLOAD_TRANSPORT_HEADER as u32)
+            && data.u32(attr::PAYLOAD_OFFSET) == Some(2)
+            && data.u32(attr::PAYLOAD_LEN) == Some(2);
+        is_port.then_some(Self::DestinationPort)
+    }
+
+    fn read_cmp(data: Attrs) -> Option<Self> {
+        let equal =
+            data.u32(attr::CMP_SREG) == REG_1 && data.u32(attr::CMP_OP) == Some(CmpOp::Eq.to_raw());
+        equal.then_some(())?;
+        let value = data.nest(attr::CMP_DATA).get(attr::DATA_VALUE)?;
+        Some(Self::Equals(value.to_owned()))
+    }
+
+    fn read_lookup(data: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Option<Self> {
+        let inverted = data.u32(attr::LOOKUP_FLAGS).is_some_and(|flags| flags != 0);
+        (data.u32(attr::LOOKUP_SREG) == REG_1 && !inverted).then_some(())?;
+        sets(data.name(attr::LOOKUP_SET)?).map(Self::In)
+    }
+
+    fn read_immediate(data: Attrs) -> Option<Self> {
+        (data.u32(attr::IMMEDIATE_DREG) == REG_1).then_some(())?;
+        let value = data.nest(attr::IMMEDIATE_DATA).get(attr::DATA_VALUE)?;
+        Some(Self::LoadPort(u16::from_be_bytes(value.try_into().ok()?)))
+    }
+
+    /// The kernel shows one port as a range of one.
+    fn read_redirect(data: Attrs) -> Option<Self> {
+        let min = data.u32(attr::REDIR_REG_PROTO_MIN);
+        let max = data.u32(attr::REDIR_REG_PROTO_MAX).or(min);
+        let flags = data.u32(attr::REDIR_FLAGS);
+        (min == REG_1 && max == REG_1 && flags == Some(PROTO_SPECIFIED)).then_some(Self::Redirect)
+    }
+
+    /// Appends the expression to a rule. [`Expr::In`] is not done here, since it
+    /// needs the set; [`Expr::Other`] is only ever read.
+    pub fn add_to(&self, rule: &mut Rule) {
+        match self {
+            Self::MetaSkGid => rule.add_expr(&Meta::SkGid),
+            Self::MetaL4Proto => rule.add_expr(&Meta::L4Proto),
+            Self::DestinationPort => {
+                // The same two bytes in TCP and UDP.
+                let field = TransportHeaderField::Udp(UdpHeaderField::Dport);
+                rule.add_expr(&Payload::Transport(field));
+            }
+            Self::Equals(value) => rule.add_expr(&Cmp::new(CmpOp::Eq, value.as_slice())),
+            Self::Counter => rule.add_expr(&Counter),
+            Self::LoadPort(port) => {
+                rule.add_expr(&Immediate::new(port.to_be_bytes(), Register::Reg1));
+            }
+            Self::Redirect => rule.add_expr(&Redirect),
+            Self::In(_) | Self::Other(_) => {}
+        }
+    }
+}
+
+/// What the `counter` among the expressions has counted: packets and bytes.
+pub fn counted(attrs: Attrs) -> (u64, u64) {
+    if attrs.name(attr::EXPR_NAME) != Some(b"counter") {
+        return (0, 0);
+    }
+    let data = attrs.nest(attr::EXPR_DATA);
+    let number = |kind| data.u64(kind).unwrap_or(0);
+    (number(attr::COUNTER_PACKETS), number(attr::COUNTER_BYTES))
+}
+
+/// The comment in the user data of a table, chain or rule: type, length and
+/// value, one byte each for the first two (libnftnl/udata.h). nft may put more
+/// beside it, which says nothing about what the table does.
+pub fn comment(userdata: &[u8]) -> Option<String> {
+    let mut rest = userdata;
+    while let [kind, len, tail @ ..] = rest {
+        let value = tail.get(..usize::from(*len))?;
+        if u32::from(*kind) == sys::NFTNL_UDATA_RULE_COMMENT {
+            let text = value.strip_suffix(&[0]).unwrap_or(value);
+            return Some(String::from_utf8_lossy(text).into_owned());
+        }
+        rest = &tail[value.len()..];
+    }
+    None
+}
+
+/// Adds what nftnl leaves out of a set: how many elements it has, which lets the
+/// kernel choose a small fixed table for them, and that they are in host order,
+/// without which nft lists them the wrong way round.
+pub fn describe<K>(set: &NftSet<K>, elements: u32) {
+    // nft's enum byteorder, which it keeps in the set's user data in host order.
+    const HOST_ENDIAN: u32 = 1;
+    let mut userdata = vec![sys::NFTNL_UDATA_SET_KEYBYTEORDER as u8, 4];
+    userdata.extend(HOST_ENDIAN.to_ne_bytes());
+    let set = set.as_ptr().as_ptr();
+    // SAFETY: the set is alive, and this attribute of it a number of 32 bits.
+    unsafe { sys::nftnl_set_set_u32(set, sys::NFTNL_SET_DESC_SIZE as u16, elements) };
+    // SAFETY: the set is alive; the data is copied. It fails only where a few
+    // bytes cannot be had, and then the listing is all that is wrong.
+    unsafe {
+        sys::nftnl_set_set_data(
+            set,
+            sys::NFTNL_SET_USERDATA as u16,
+            userdata.as_ptr().cast(),
+            userdata.len() as u32,
+        );
+    }
+}
+
+/// `redir` with the port in register 1.
+struct Redirect;
+
+impl Expression for Redirect {
+    fn to_expr(&self, _rule: &Rule) -> NonNull<sys::nftnl_expr> {
+        // SAFETY: the name is a C string, which libnftnl only compares.
+        let expr = unsafe { sys::nftnl_expr_alloc(c"redir".as_ptr()) };
+        let Some(expr) = NonNull::new(expr) else {
+            // A few bytes could not be had. Rust's own allocations end the same way.
+            std::process::abort();
+        };
+        let set = |attr: u32, value: u32| {
+            // SAFETY: `expr` is a redir expression of ours alone, and both
+            // attributes of it are numbers of 32 bits.
+            unsafe { sys::nftnl_expr_set_u32(expr.as_ptr(), attr as u16, value) }
+        };
+        set(sys::NFTNL_EXPR_REDIR_REG_PROTO_MIN, Register::Reg1.to_raw());
+        set(sys::NFTNL_EXPR_REDIR_FLAGS, PROTO_SPECIFIED);
+        expr
+    }
+}
+
+/// A table with a comment, as a message.
+pub struct Commented<'a> {
+    /// The table itself.
+    pub table: &'a Table,
+    /// At most 127 bytes.
+    pub comment: &'a CStr,
+}
+
+// SAFETY: nftnl's own message of a table is a header and two short attributes;
+// the comment adds at most 4 + 2 + 255 bytes, and the buffer has room for 64 KiB.
+unsafe impl NlMsg for Commented<'_> {
+    unsafe fn write(&self, buf: *mut c_void, seq: u32, msg_type: MsgType) {
+        // SAFETY: our caller vouches for the buffer.
+        unsafe { self.table.write(buf, seq, msg_type) };
+        let comment = self.comment.to_bytes_with_nul();
+        let Ok(len) = u8::try_from(comment.len()) else {
+            return;
+        };
+        let mut userdata = vec![sys::NFTNL_UDATA_TABLE_COMMENT as u8, len];
+        userdata.extend(comment);
+        // SAFETY: the buffer starts with the message just written, whose length
+        // its header says, and has room for the attribute after it; the data is
+        // copied.
+        unsafe {
+            mnl::mnl_sys::mnl_attr_put(
+                buf.cast(),
+                attr::TABLE_USERDATA,
+                userdata.len(),
+                userdata.as_ptr().cast(),
+            );
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! DNS flows from before the table.
+//!
+//! The nat chain sees the first packet of a flow only: what conntrack already
+//! knows goes where it went. A look-up that began before the table was there is
+//! asked again from the same socket for some seconds, and each packet keeps its
+//! entry alive. So once the table has been written, the entries of such flows
+//! are deleted, and their next packet is a first one again.
+
+use std::io;
+use std::net::{IpAddr, UdpSocket};
+
+use nftnl::nftnl_sys::libc;
+
+use super::netlink::{Attrs, Netlink, put};
+
+const DNS_PORT: u16 = 53;
+/// Conntrack's messages (linux/netfilter/nfnetlink_conntrack.h).
+const SUBSYSTEM: u16 = (libc::NFNL_SUBSYS_CTNETLINK as u16) << 8;
+const GET: u16 = SUBSYSTEM | 1;
+const DELETE: u16 = SUBSYSTEM | 2;
+
+/// The attributes of an entry, numbers in network order.
+mod attr {
+    pub const TUPLE_ORIG: u16 = 1;
+    pub const TUPLE_REPLY: u16 = 2;
+    pub const ID: u16 = 12;
+    pub const ZONE: u16 = 18;
+    pub const TUPLE_IP: u16 = 1;
+    pub const TUPLE_PROTO: u16 = 2;
+    pub const IP_V4_SRC: u16 = 1;
+    pub const IP_V6_SRC: u16 = 3;
+    pub const PROTO_SRC_PORT: u16 = 2;
+    pub const PROTO_DST_PORT: u16 = 3;
+}
+
+/// Deletes the conntrack entries of DNS flows that were made here and are not
+/// redirected.
+///
+/// Conntrack knows no group, so those of other groups go as well: their next
+/// packet makes a new entry. Forwarded flows stay as they are.
+///
+/// # Errors
+/// A kernel without conntrack's netlink (kmod-nf-conntrack-netlink).
+pub fn forget(netlink: &mut Netlink) -> io::Result<()> {
+    let mut stale = Vec::new();
+    let any = libc::NFPROTO_UNSPEC as u8;
+    netlink.request(GET, any, true, &[], |message| {
+        if is_stale(message.attrs) {
+            stale.push((message.family, key(message.attrs)));
+        }
+    })?;
+    for (family, key) in stale {
+        match netlink.request(DELETE, family, false, &key, |_| {}) {
+            // It ended by itself.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// To port 53, answered from port 53, sent from here.
+fn is_stale(entry: Attrs) -> bool {
+    let port = |tuple, end| -> Option<u16> {
+        let port = entry.nest(tuple).nest(attr::TUPLE_PROTO).get(end)?;
+        Some(u16::from_be_bytes(port.try_into().ok()?))
+    };
+    port(attr::TUPLE_ORIG, attr::PROTO_DST_PORT) == Some(DNS_PORT)
+        && port(attr::TUPLE_REPLY, attr::PROTO_SRC_PORT) == Some(DNS_PORT)
+        && source(entry).is_some_and(is_local)
+}
+
+fn source(entry: Attrs) -> Option<IpAddr> {
+    let ip = entry.nest(attr::TUPLE_ORIG).nest(attr::TUPLE_IP);
+    let v4 = ip
+        .get(attr::IP_V4_SRC)
+        .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+    let v6 = ip
+        .get(attr::IP_V6_SRC)
+        .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+    v4.map(IpAddr::from).or(v6.map(IpAddr::from))
+}
+
+/// Only an address of this host can be bound to. A link-local one could not
+/// without its device; who sends from it asks a server on the link.
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// What names one entry: its first direction, its zone and its id.
+fn key(entry: Attrs) -> Vec<u8> {
+    let mut key = Vec::new();
+    let nested = libc::NLA_F_NESTED as u16;
+    for (kind, flag) in [(attr::TUPLE_ORIG, nested), (attr::ZONE, 0), (attr::ID, 0)] {
+        if let Some(value) = entry.get(kind) {
+            put(&mut key, kind | flag, value);
+        }
+    }
+    key
+}

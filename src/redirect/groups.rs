@@ -1,0 +1,57 @@
+//! From the configured groups to those that exist.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use nix::unistd;
+
+use super::error::Error;
+use super::table::Group;
+use crate::config;
+use crate::log;
+
+/// Looks every group up as libc does; a number needs no entry in the database.
+///
+/// # Errors
+/// None exists, or the database cannot be read.
+pub fn find(configured: &[config::Group]) -> Result<Vec<Group>, Error> {
+    let mut found = Vec::new();
+    for group in configured {
+        let gid = match group {
+            config::Group::Id(gid) => Some(*gid),
+            config::Group::Name(name) => look_up(name)?,
+        };
+        let name = group.to_string();
+        warn_once(&name, gid.is_none());
+        found.extend(gid.map(|gid| Group { gid, name }));
+    }
+    if found.is_empty() {
+        let groups: Vec<String> = configured.iter().map(ToString::to_string).collect();
+        let groups = groups.join(", ");
+        return Err(Error::NoGroup { groups });
+    }
+    Ok(found)
+}
+
+fn look_up(name: &str) -> Result<Option<u32>, Error> {
+    match unistd::Group::from_name(name) {
+        Ok(group) => Ok(group.map(|group| group.gid.as_raw())),
+        Err(error) => Err(Error::Lookup {
+            name: name.into(),
+            source: io::Error::from(error),
+        }),
+    }
+}
+
+/// Says that a group is missing when it was not already; `sync --watch` looks
+/// them up at every event.
+fn warn_once(name: &str, missing: bool) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if !missing {
+        said.remove(name);
+    } else if said.insert(name.into()) {
+        log!("group '{name}' does not exist, its DNS is not redirected");
+    }
+}

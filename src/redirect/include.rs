@@ -1,0 +1,243 @@
+//! The file that makes the table a part of fw4's own transaction.
+//!
+//! fw4 loads it through the link in `/usr/share/nftables.d/ruleset-post/`. A
+//! file that does not load means no firewall at all at the next boot, so the
+//! old one stays until nft has said yes to the new one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nftnl::nftnl_sys::libc;
+use nix::unistd::geteuid;
+
+use super::Outcome;
+use super::table::{NAME, Table};
+
+/// Readable for all, as fw4's own files are.
+const FILE_MODE: u32 = 0o644;
+const DIR_MODE: u32 = 0o755;
+/// nft takes some milliseconds; on a busy router a few hundred.
+const CHECK_TIME: Duration = Duration::from_secs(10);
+/// How much of nft's complaint is shown.
+const COMPLAINT_LINES: usize = 3;
+const COMPLAINT_BYTES: u64 = 1000;
+
+/// Why the file is not as it must be. The old one stays.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or directory could not be made, written or removed.
+    #[error("{}: {action}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What failed.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// fw4 could not load the new file.
+    #[error("{}: not replaced, nft refuses the new one: {complaint}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The first lines of what nft said.
+        complaint: String,
+    },
+    /// nft did not answer whether the new file can be loaded.
+    #[error("{}: not replaced, the new one cannot be checked with nft", path.display())]
+    Unchecked {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The whole file. It can be loaded any number of times and over any older one,
+/// and leaves one table: what is not there cannot be deleted, so it is added
+/// first.
+pub fn text(table: &Table) -> String {
+    format!(
+        "# Made by `gluon-wan sync` and loaded by fw4 with its own ruleset. Changes are lost.\n\
+         table inet {NAME}\n\
+         delete table inet {NAME}\n\
+         {table}"
+    )
+}
+
+/// Writes the file whole and checked, unless it is right already.
+///
+/// Its directory is made when it is missing. The new content goes to a file of
+/// another name beside it, is checked with `nft -c` where there is an nft, and
+/// renamed.
+///
+/// # Errors
+/// What failed. The old file stays then.
+pub fn write(path: &Path, table: &Table) -> Result<Outcome, Error> {
+    let text = text(table);
+    if is_right(path, text.as_bytes()) {
+        return Ok(Outcome::Unchanged);
+    }
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIR_MODE)
+        .create(dir)
+        .map_err(failed(dir, "the directory cannot be made"))?;
+    let new = Temporary::create(path, text.as_bytes())?;
+    check(path, &new.path)?;
+    fs::rename(&new.path, path).map_err(failed(path, "cannot be replaced"))?;
+    Ok(Outcome::Written)
+}
+
+/// Removes the file. Its directory stays.
+///
+/// # Errors
+/// What failed.
+pub fn remove(path: &Path) -> Result<Outcome, Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(Outcome::Written),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Outcome::Unchanged),
+        Err(error) => Err(failed(path, "cannot be removed")(error)),
+    }
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File {
+        path,
+        action,
+        source,
+    }
+}
+
+/// Whether the file is ours alone and says just that. A link, or what somebody
+/// else could write to, is not.
+fn is_right(path: &Path, text: &[u8]) -> bool {
+    let read = || -> io::Result<bool> {
+        // Without O_NONBLOCK a FIFO would wait for its other end.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)?;
+        let meta = file.metadata()?;
+        let ours = meta.is_file()
+            && meta.uid() == geteuid().as_raw()
+            && meta.mode() & 0o7777 == FILE_MODE
+            && meta.len() == text.len() as u64;
+        let mut content = Vec::new();
+        Ok(ours && file.read_to_end(&mut content).is_ok() && content == text)
+    };
+    read().unwrap_or(false)
+}
+
+/// The new file under its other name; removed when it is not renamed.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn create(target: &Path, text: &[u8]) -> Result<Self, Error> {
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let path = target.with_file_name(name);
+        // One may be left of a process that was killed and had our number.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed(&path, "cannot be removed")(error));
+            }
+            _ => {}
+        }
+        // create_new is O_EXCL, which follows no link either.
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&path)
+            .map_err(failed(&path, "cannot be made"))?;
+        let this = Self { path };
+        fill(file, text).map_err(failed(&this.path, "cannot be written"))?;
+        Ok(this)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Renamed or not: what has this name now is of no use.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The umask must not take from the mode.
+fn fill(mut file: File, text: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
+    file.write_all(text)
+}
+
+/// Whether nft would load it; nothing is said against it where there is no nft.
+fn check(path: &Path, new: &Path) -> Result<(), Error> {
+    let nft = Command::new("nft")
+        .args(["-c", "-f"])
+        .arg(new)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut nft = match nft {
+        Ok(nft) => nft,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(unchecked(path, source)),
+    };
+    let status = wait(&mut nft).map_err(|source| unchecked(path, source))?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut complaint = Vec::new();
+    if let Some(stderr) = nft.stderr {
+        // What could not be read is missing from the message, no more.
+        let _ = stderr.take(COMPLAINT_BYTES).read_to_end(&mut complaint);
+    }
+    let complaint = String::from_utf8_lossy(&complaint);
+    let lines: Vec<&str> = complaint
+        .lines()
+        .take(COMPLAINT_LINES)
+        .map(str::trim)
+        .collect();
+    Err(Error::Refused {
+        path: path.to_owned(),
+        complaint: match lines.is_empty() {
+            true => status.to_string(),
+            false => lines.join(" / "),
+        },
+    })
+}
+
+fn unchecked(path: &Path, source: io::Error) -> Error {
+    let path = path.to_owned();
+    Error::Unchecked { path, source }
+}
+
+/// Waits for a child, but not for ever.
+fn wait(child: &mut Child) -> io::Result<ExitStatus> {
+    let deadline = Instant::now() + CHECK_TIME;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            let seconds = CHECK_TIME.as_secs();
+            return Err(io::Error::other(format!("no answer within {seconds} s")));
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,423 @@
+//! The table in the kernel: read, replaced, removed.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::io;
+
+use nftnl::expr::Lookup;
+use nftnl::nftnl_sys::libc;
+use nftnl::set::{Set as NftSet, SetKey};
+use nftnl::{Batch, ChainType, Hook, MsgType, NlMsg, Policy, ProtoFamily};
+
+use super::error::{Error, Step};
+use super::expr::{self, Commented, Expr, Gid, Protocol, Set};
+use super::flows;
+use super::netlink::{Attrs, Message, Netlink, put};
+use super::objects::{Base, Chain, Objects, Rule};
+use super::table::NAME;
+use crate::log;
+
+/// A table that changes this often while it is read is not worth waiting for.
+const READS: usize = 20;
+const INET: u8 = libc::NFPROTO_INET as u8;
+/// The kind of set we make; others have intervals, data or elements that expire.
+const SET_FLAGS: u32 = (libc::NFT_SET_ANONYMOUS | libc::NFT_SET_CONSTANT) as u32;
+/// nft's name for anonymous sets; the kernel puts a number in.
+const SET_NAME: &CStr = c"__set%d";
+const GET_FLOWTABLE: libc::c_int = 23;
+
+/// The attributes of objects, all numbers in network order
+/// (linux/netfilter/nf_tables.h).
+mod attr {
+    /// The name of the table, in the messages of all objects.
+    pub const TABLE: u16 = 1;
+    pub const TABLE_FLAGS: u16 = 2;
+    pub const TABLE_USERDATA: u16 = 6;
+    pub const CHAIN_NAME: u16 = 3;
+    pub const CHAIN_HOOK: u16 = 4;
+    pub const CHAIN_POLICY: u16 = 5;
+    pub const CHAIN_TYPE: u16 = 7;
+    pub const CHAIN_USERDATA: u16 = 12;
+    pub const HOOK_NUMBER: u16 = 1;
+    pub const HOOK_PRIORITY: u16 = 2;
+    pub const RULE_CHAIN: u16 = 2;
+    pub const RULE_EXPRESSIONS: u16 = 4;
+    pub const RULE_USERDATA: u16 = 7;
+    pub const SET_NAME: u16 = 2;
+    pub const SET_FLAGS: u16 = 3;
+    pub const SET_KEY_TYPE: u16 = 4;
+    pub const SET_ELEM_SET: u16 = 2;
+    pub const SET_ELEM_ELEMENTS: u16 = 3;
+    pub const SET_ELEM_KEY: u16 = 1;
+    pub const DATA_VALUE: u16 = 1;
+}
+
+/// The table in the kernel, and what it has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// Everything that decides what it does.
+    pub(super) objects: Objects,
+    /// Packets that its counters counted: one for each redirected flow.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// nf_tables of this network namespace.
+pub struct Kernel {
+    netlink: Netlink,
+}
+
+impl Kernel {
+    /// # Errors
+    /// A kernel without netfilter's netlink.
+    pub fn open() -> Result<Self, Error> {
+        let netlink = Netlink::open(0).map_err(|error| Error::kernel(Step::Open, error))?;
+        Ok(Self { netlink })
+    }
+
+    /// The table as it is, none when there is none.
+    ///
+    /// # Errors
+    /// A kernel without nf_tables, no permission.
+    pub fn read(&mut self) -> Result<Option<Present>, Error> {
+        let mut reads = 1;
+        loop {
+            match self.snapshot() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && reads < READS => {
+                    reads += 1;
+                }
+                result => return result.map_err(|error| Error::kernel(Step::Read, error)),
+            }
+        }
+    }
+
+    /// Makes the table what `objects` says, whatever was there, in one transaction.
+    ///
+    /// # Errors
+    /// What the kernel lacks. The old table stays then.
+    pub fn replace(&mut self, objects: &Objects) -> Result<(), Error> {
+        let mut transaction = Transaction::new();
+        let table = nf_table();
+        // A table cannot be removed that is not there, so it is made first.
+        transaction.add(&table, MsgType::Add, Step::Table);
+        transaction.add(&table, MsgType::Del, Step::Table);
+        let comment = c_string(objects.comment.as_deref().unwrap_or_default());
+        let commented = Commented {
+            table: &table,
+            comment: &comment,
+        };
+        transaction.add(&commented, MsgType::Add, Step::Table);
+        for chain in &objects.chains {
+            transaction.add_chain(&table, chain, &objects.rules);
+        }
+        transaction.commit(&mut self.netlink)
+    }
+
+    /// Removes the table; false when there was none.
+    ///
+    /// # Errors
+    /// No permission.
+    pub fn remove(&mut self) -> Result<bool, Error> {
+        let table = nf_table();
+        let mut transaction = Transaction::new();
+        transaction.add(&table, MsgType::Del, Step::Remove);
+        match transaction.commit(&mut self.netlink) {
+            Ok(()) => Ok(true),
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets the table see DNS flows that began before it, where the kernel can
+    /// say which there are.
+    pub fn forget_flows(&mut self) {
+        if let Err(error) = flows::forget(&mut self.netlink) {
+            log!(
+                "a look-up from before the redirect may still go around it for some seconds: \
+                 conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
+            );
+        }
+    }
+
+    /// One reading of everything. EINTR when the ruleset changed meanwhile.
+    fn snapshot(&mut self) -> io::Result<Option<Present>> {
+        let mut reading = Reading {
+            netlink: &mut self.netlink,
+            generation: None,
+        };
+        let Some((flags, comment)) = reading.table()? else {
+            return Ok(None);
+        };
+        let sets = reading.sets()?;
+        let known = |name: &[u8]| sets.get(name).cloned().flatten();
+        let (mut packets, mut bytes) = (0, 0);
+        let mut rules = Vec::new();
+        reading.each(libc::NFT_MSG_GETRULE, |attrs| {
+            for expr in attrs.nest(attr::RULE_EXPRESSIONS) {
+                let counted = expr::counted(Attrs(expr.1));
+                packets += counted.0;
+                bytes += counted.1;
+            }
+            rules.push(rule(attrs, known));
+        })?;
+        let mut chains = Vec::new();
+        reading.each(libc::NFT_MSG_GETCHAIN, |attrs| chains.push(chain(attrs)))?;
+        let mut others = 0;
+        reading.each(libc::NFT_MSG_GETOBJ, |_| others += 1)?;
+        reading.each(GET_FLOWTABLE, |_| others += 1)?;
+        let objects = Objects {
+            flags,
+            comment,
+            chains,
+            rules,
+            sets: sets.len(),
+            others,
+        };
+        Ok(Some(Present {
+            objects,
+            packets,
+            bytes,
+        }))
+    }
+}
+
+/// A reading of the table in progress.
+struct Reading<'a> {
+    netlink: &'a mut Netlink,
+    /// Of the ruleset, in the first message. The others must have the same.
+    generation: Option<u16>,
+}
+
+impl Reading<'_> {
+    /// The table's flags and comment.
+    fn table(&mut self) -> io::Result<Option<(u32, Option<String>)>> {
+        let mut found = None;
+        let take = |attrs: Attrs| {
+            let flags = attrs.u32(attr::TABLE_FLAGS).unwrap_or(0);
+            found = Some((flags, comment(attrs, attr::TABLE_USERDATA)));
+        };
+        match self.request(libc::NFT_MSG_GETTABLE, false, &of_table(), take) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            result => result.map(|()| found),
+        }
+    }
+
+    /// The sets by name; none for those of a kind that we never make.
+    fn sets(&mut self) -> io::Result<HashMap<Vec<u8>, Option<Set>>> {
+        let mut kinds = Vec::new();
+        self.each(libc::NFT_MSG_GETSET, |attrs| {
+            let name = attrs.name(attr::SET_NAME).unwrap_or_default().to_owned();
+            let flags = attrs.u32(attr::SET_FLAGS).unwrap_or(0);
+            let kind = attrs.u32(attr::SET_KEY_TYPE).filter(|_| flags == SET_FLAGS);
+            kinds.push((name, kind));
+        })?;
+        let mut sets = HashMap::new();
+        for (name, kind) in kinds {
+            let set = match kind {
+                Some(Gid::TYPE) => {
+                    number_set(&self.elements(&name)?, u32::from_ne_bytes).map(Set::Gids)
+                }
+                Some(Protocol::TYPE) => {
+                    number_set(&self.elements(&name)?, u8::from_ne_bytes).map(Set::Protocols)
+                }
+                _ => None,
+            };
+            sets.insert(name, set);
+        }
+        Ok(sets)
+    }
+
+    /// The keys of a set's elements.
+    fn elements(&mut self, set: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        let mut request = of_table();
+        put(&mut request, attr::SET_ELEM_SET, &[set, &[0]].concat());
+        let mut keys = Vec::new();
+        self.request(libc::NFT_MSG_GETSETELEM, true, &request, |attrs| {
+            for (_, element) in attrs.nest(attr::SET_ELEM_ELEMENTS) {
+                let key = Attrs(element).nest(attr::SET_ELEM_KEY);
+                keys.push(key.get(attr::DATA_VALUE).unwrap_or_default().to_owned());
+            }
+        })?;
+        Ok(keys)
+    }
+
+    /// All objects of a kind in our table. Not every kind, and not every kernel,
+    /// leaves out those of other tables.
+    fn each(&mut self, get: libc::c_int, take: impl FnMut(Attrs)) -> io::Result<()> {
+        self.request(get, true, &of_table(), take)
+    }
+
+    fn request(
+        &mut self,
+        get: libc::c_int,
+        dump: bool,
+        attrs: &[u8],
+        mut take: impl FnMut(Attrs),
+    ) -> io::Result<()> {
+        let generation = &mut self.generation;
+        let mut changed = false;
+        self.netlink
+            .request(message_type(get), INET, dump, attrs, |message| {
+                changed |= *generation.get_or_insert(message.generation) != message.generation;
+                if concerns_us(&message) {
+                    take(message.attrs);
+                }
+            })?;
+        if changed {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(())
+    }
+}
+
+/// Whether a message is about our table or something in it.
+pub fn concerns_us(message: &Message) -> bool {
+    message.family == INET && message.attrs.name(attr::TABLE) == Some(NAME.as_bytes())
+}
+
+fn chain(attrs: Attrs) -> Chain {
+    let hook = attrs.nest(attr::CHAIN_HOOK);
+    let base = hook.u32(attr::HOOK_NUMBER).map(|number| Base {
+        kind: text(attrs, attr::CHAIN_TYPE),
+        hook: number,
+        priority: hook.u32(attr::HOOK_PRIORITY).unwrap_or(0).cast_signed(),
+        policy: attrs.u32(attr::CHAIN_POLICY).unwrap_or(0),
+    });
+    Chain {
+        name: text(attrs, attr::CHAIN_NAME),
+        base,
+        comment: comment(attrs, attr::CHAIN_USERDATA),
+    }
+}
+
+fn rule(attrs: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Rule {
+    let exprs = attrs.nest(attr::RULE_EXPRESSIONS);
+    Rule {
+        chain: text(attrs, attr::RULE_CHAIN),
+        exprs: exprs
+            .map(|(_, expr)| Expr::read(Attrs(expr), &sets))
+            .collect(),
+        comment: comment(attrs, attr::RULE_USERDATA),
+    }
+}
+
+/// Keys of a known size as numbers; none when one has another size.
+fn number_set<T, const N: usize, C: FromIterator<T>>(
+    keys: &[Vec<u8>],
+    number: impl Fn([u8; N]) -> T,
+) -> Option<C> {
+    let number = |key: &Vec<u8>| Some(number(key.as_slice().try_into().ok()?));
+    keys.iter().map(number).collect()
+}
+
+fn text(attrs: Attrs, kind: u16) -> String {
+    String::from_utf8_lossy(attrs.name(kind).unwrap_or_default()).into_owned()
+}
+
+fn comment(attrs: Attrs, kind: u16) -> Option<String> {
+    expr::comment(attrs.get(kind)?)
+}
+
+fn message_type(message: libc::c_int) -> u16 {
+    ((libc::NFNL_SUBSYS_NFTABLES << 8) | message) as u16
+}
+
+fn of_table() -> Vec<u8> {
+    let mut attrs = Vec::new();
+    put(&mut attrs, attr::TABLE, &[NAME.as_bytes(), &[0]].concat());
+    attrs
+}
+
+fn nf_table() -> nftnl::Table {
+    nftnl::Table::new(c_string(NAME), ProtoFamily::Inet)
+}
+
+/// Names and comments of ours have no NUL.
+fn c_string(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}
+
+/// A batch, and what each of its messages is about.
+struct Transaction {
+    batch: Batch,
+    steps: Vec<Step>,
+    sets: u32,
+}
+
+impl Transaction {
+    fn new() -> Self {
+        Self {
+            batch: Batch::new(),
+            steps: Vec::new(),
+            sets: 0,
+        }
+    }
+
+    fn add(&mut self, message: &impl NlMsg, kind: MsgType, step: Step) {
+        self.batch.add(message, kind);
+        self.steps.push(step);
+    }
+
+    fn add_chain(&mut self, table: &nftnl::Table, chain: &Chain, rules: &[Rule]) {
+        let mut nf_chain = nftnl::Chain::new(c_string(&chain.name), table);
+        if let Some(base) = &chain.base {
+            nf_chain.set_type(ChainType::Nat);
+            nf_chain.set_hook(Hook::Out, base.priority);
+            nf_chain.set_policy(Policy::Accept);
+        }
+        self.add(&nf_chain, MsgType::Add, Step::Chain);
+        for rule in rules {
+            let mut nf_rule = nftnl::Rule::new(&nf_chain);
+            if let Some(comment) = &rule.comment {
+                // Too long is the one way to fail, and Table keeps it short.
+                let _ = nf_rule.set_comment(c_string(comment));
+            }
+            for expr in &rule.exprs {
+                match expr {
+                    Expr::In(Set::Gids(gids)) => {
+                        nf_rule.add_expr(&self.add_set(table, gids.iter().copied().map(Gid)));
+                    }
+                    Expr::In(Set::Protocols(numbers)) => {
+                        let keys = numbers.iter().copied().map(Protocol);
+                        nf_rule.add_expr(&self.add_set(table, keys));
+                    }
+                    expr => expr.add_to(&mut nf_rule),
+                }
+            }
+            self.add(&nf_rule, MsgType::Add, Step::Rule);
+        }
+    }
+
+    /// A constant anonymous set, and the look-up in it.
+    fn add_set<K: SetKey>(
+        &mut self,
+        table: &nftnl::Table,
+        keys: impl ExactSizeIterator<Item = K>,
+    ) -> Lookup {
+        self.sets += 1;
+        let mut set = NftSet::<K>::new(SET_NAME, self.sets, table, ProtoFamily::Inet);
+        expr::describe(&set, keys.len() as u32);
+        for key in keys {
+            set.add(&key);
+        }
+        self.add(&set, MsgType::Add, Step::Set);
+        for elements in set.elems_iter() {
+            self.add(&elements, MsgType::Add, Step::Set);
+        }
+        Lookup::new(&set)
+    }
+
+    fn commit(self, netlink: &mut Netlink) -> Result<(), Error> {
+        let batch = self.batch.finalize();
+        let seqs = batch.sequence_numbers();
+        // Kernels since 6.10 acknowledge the begin of a batch too, and nftnl
+        // gives it a number then.
+        let before = u32::from(seqs.len() > self.steps.len());
+        netlink.transact(&batch).map_err(|(seq, error)| {
+            let at = seq.checked_sub(seqs.start + before);
+            let step = at.and_then(|at| self.steps.get(usize::try_from(at).ok()?));
+            Error::kernel(step.copied().unwrap_or(Step::Commit), error)
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! The netlink socket of netfilter: requests out, messages and their attributes in.
+//!
+//! Everything here is plain bytes (linux/netlink.h, linux/netfilter/nfnetlink.h);
+//! what a message means is known to those who ask.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nftnl::nftnl_sys::libc;
+
+/// The largest message the kernel makes up for a reader (netlink_dump of
+/// net/netlink/af_netlink.c).
+const BUFFER: usize = 32 * 1024;
+const HEADER: usize = 16;
+const NFGENMSG: usize = 4;
+const ERROR: u16 = libc::NLMSG_ERROR as u16;
+const DONE: u16 = libc::NLMSG_DONE as u16;
+const DUMP_INTR: u16 = libc::NLM_F_DUMP_INTR as u16;
+
+/// A socket that never blocks: netfilter answers while it takes the request.
+pub struct Netlink {
+    socket: mnl::Socket,
+    buffer: Box<Aligned>,
+    seq: u32,
+}
+
+/// What libmnl wants of a buffer: aligned as nlmsghdr is.
+#[repr(align(8))]
+struct Aligned([u8; BUFFER]);
+
+/// One message of netfilter.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    /// NFPROTO_*.
+    pub family: u8,
+    /// Of nf_tables: the lower half of the ruleset's generation.
+    pub generation: u16,
+    /// What it carries.
+    pub attrs: Attrs<'a>,
+}
+
+impl Netlink {
+    /// Opens the socket; `groups` is the mask of multicast groups to hear.
+    ///
+    /// # Errors
+    /// EPROTONOSUPPORT: a kernel without netfilter's netlink.
+    pub fn open(groups: u32) -> io::Result<Self> {
+        let socket = mnl::Socket::open(mnl::Bus::Netfilter)?;
+        socket.bind(groups, 0)?;
+        let this = Self {
+            socket,
+            buffer: Box::new(Aligned([0; BUFFER])),
+            seq: 1,
+        };
+        socket2::SockRef::from(&this).set_nonblocking(true)?;
+        Ok(this)
+    }
+
+    /// Asks for one object (`dump` off) or for all there are, and hands every
+    /// message of the answer to `each`.
+    ///
+    /// # Errors
+    /// What the kernel says: ENOENT for an object that is not there; EINTR when
+    /// it changed while the answer was on its way.
+    pub fn request(
+        &mut self,
+        kind: u16,
+        family: u8,
+        dump: bool,
+        attrs: &[u8],
+        mut each: impl FnMut(Message),
+    ) -> io::Result<()> {
+        let flags = if dump {
+            libc::NLM_F_DUMP
+        } else {
+            libc::NLM_F_ACK
+        };
+        self.seq += 1;
+        let request = request(kind, flags as u16, self.seq, family, attrs);
+        self.socket.send(&request)?;
+        let mut interrupted = false;
+        loop {
+            for (header, body) in receive(&self.socket, &mut self.buffer)? {
+                if header.seq != self.seq {
+                    continue;
+                }
+                interrupted |= header.flags & DUMP_INTR != 0;
+                match header.kind {
+                    ERROR | DONE => {
+                        errno(body)?;
+                        let changed = io::ErrorKind::Interrupted;
+                        return if interrupted {
+                            Err(changed.into())
+                        } else {
+                            Ok(())
+                        };
+                    }
+                    _ => {
+                        if let Some(message) = message(body) {
+                            each(message);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a batch, one transaction.
+    ///
+    /// # Errors
+    /// The sequence number of the first message that was refused, if one was,
+    /// and why. Nothing of the batch counts then.
+    pub fn transact(&mut self, batch: &nftnl::FinalizedBatch) -> Result<(), (u32, io::Error)> {
+        self.socket.send_all(batch).map_err(|error| (0, error))?;
+        let mut unanswered = batch.sequence_numbers();
+        while !unanswered.is_empty() {
+            let answers = receive(&self.socket, &mut self.buffer).map_err(|error| (0, error))?;
+            for (header, body) in answers.filter(|(header, _)| header.kind == ERROR) {
+                errno(body).map_err(|error| (header.seq, error))?;
+                unanswered.next();
+            }
+        }
+        Ok(())
+    }
+
+    /// The events that wait, without waiting for more: none once all are read.
+    ///
+    /// # Errors
+    /// ENOBUFS: some were lost; reading goes on.
+    pub fn events(&mut self) -> io::Result<Option<impl Iterator<Item = Message<'_>>>> {
+        match receive(&self.socket, &mut self.buffer) {
+            Ok(messages) => Ok(Some(messages.filter_map(|(_, body)| message(body)))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket is open for as long as `self` lives, and only
+        // dropping it closes it.
+        unsafe { BorrowedFd::borrow_raw(self.socket.as_raw_fd()) }
+    }
+}
+
+struct Header {
+    kind: u16,
+    flags: u16,
+    seq: u32,
+}
+
+fn receive<'a>(
+    socket: &mnl::Socket,
+    buffer: &'a mut Aligned,
+) -> io::Result<impl Iterator<Item = (Header, &'a [u8])>> {
+    let len = socket.recv_raw(&mut buffer.0)?;
+    let mut rest = buffer.0.get(..len).unwrap_or_default();
+    Ok(std::iter::from_fn(move || split(&mut rest)))
+}
+
+/// Takes the first message off: its header and body. None where a message is
+/// cut off; libmnl's own iterator would panic on an unpadded last one.
+fn split<'a>(rest: &mut &'a [u8]) -> Option<(Header, &'a [u8])> {
+    let header = rest.first_chunk::<HEADER>()?;
+    let word = |at: usize| [header[at], header[at + 1], header[at + 2], header[at + 3]];
+    let len = usize::try_from(u32::from_ne_bytes(word(0))).ok()?;
+    let body = rest.get(HEADER..len)?;
+    let header = Header {
+        kind: u16::from_ne_bytes([header[4], header[5]]),
+        flags: u16::from_ne_bytes([header[6], header[7]]),
+        seq: u32::from_ne_bytes(word(8)),
+    };
+    *rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+    Some((header, body))
+}
+
+/// What follows the header, which starts with nfgenmsg.
+fn message(body: &[u8]) -> Option<Message<'_>> {
+    let nfgenmsg = body.get(..NFGENMSG)?;
+    Some(Message {
+        family: nfgenmsg[0],
+        generation: u16::from_be_bytes([nfgenmsg[2], nfgenmsg[3]]),
+        attrs: Attrs(&body[NFGENMSG..]),
+    })
+}
+
+/// What NLMSG_ERROR or NLMSG_DONE says: 0 or a negative errno.
+fn errno(body: &[u8]) -> io::Result<()> {
+    let code = body.get(..4).and_then(|code| code.try_into().ok());
+    match code.map_or(0, i32::from_ne_bytes) {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code.wrapping_neg())),
+    }
+}
+
+fn request(kind: u16, flags: u16, seq: u32, family: u8, attrs: &[u8]) -> Vec<u8> {
+    let len = HEADER + NFGENMSG + attrs.len();
+    let mut bytes = Vec::with_capacity(len);
+    // Lengths of requests are a few hundred bytes.
+    bytes.extend((len as u32).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend((libc::NLM_F_REQUEST as u16 | flags).to_ne_bytes());
+    bytes.extend(seq.to_ne_bytes());
+    bytes.extend(0_u32.to_ne_bytes());
+    bytes.extend([family, libc::NFNETLINK_V0 as u8, 0, 0]);
+    bytes.extend(attrs);
+    bytes
+}
+
+/// Appends one attribute, padded.
+pub fn put(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    // Values are names and numbers, far below 64 KiB.
+    bytes.extend((4 + value.len() as u16).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+/// The attributes of a message or of a nest: type and value.
+///
+/// What is cut off or malformed ends the sequence.
+#[derive(Clone, Copy)]
+pub struct Attrs<'a>(pub &'a [u8]);
+
+impl<'a> Attrs<'a> {
+    /// The value of the first attribute of that type.
+    pub fn get(mut self, kind: u16) -> Option<&'a [u8]> {
+        self.find(|attr| attr.0 == kind).map(|attr| attr.1)
+    }
+
+    /// A number, in network order as nf_tables has all of them.
+    pub fn u32(self, kind: u16) -> Option<u32> {
+        Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
+    }
+
+    /// A 64-bit number in network order.
+    pub fn u64(self, kind: u16) -> Option<u64> {
+        Some(u64::from_be_bytes(self.get(kind)?.try_into().ok()?))
+    }
+
+    /// A name, without the NUL that ends it.
+    pub fn name(self, kind: u16) -> Option<&'a [u8]> {
+        self.get(kind)?.strip_suffix(&[0])
+    }
+
+    /// The attributes inside of another one, none when it is not there.
+    pub fn nest(self, kind: u16) -> Attrs<'a> {
+        Attrs(self.get(kind).unwrap_or_default())
+    }
+}
+
+impl<'a> Iterator for Attrs<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let header = self.0.get(..4)?;
+        let len = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let kind = u16::from_ne_bytes([header[2], header[3]]) & libc::NLA_TYPE_MASK as u16;
+        let value = self.0.get(4..len)?;
+        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    }
+}

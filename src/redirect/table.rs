@@ -1,0 +1,153 @@
+//! The wanted table, a pure value: in nft language, and as what nf_tables keeps.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use nftnl::nftnl_sys::libc;
+
+use super::expr::{Expr, Set};
+use super::objects::{Base, Chain, Objects, Rule};
+
+/// The table's name. Its family is inet, for IPv4 and IPv6 at once.
+pub const NAME: &str = "gluon_wan";
+/// The one chain.
+pub const CHAIN: &str = "dns_redirect";
+/// Before routing is decided, where a redirect of local traffic has to be; nft
+/// calls it `dstnat`, but not in an output chain.
+pub const PRIORITY: i32 = -100;
+const TABLE_COMMENT: &str = "gluon-wan: DNS of the VPN daemons goes to the WAN resolver";
+const DNS_PORT: u16 = 53;
+const TCP: u8 = libc::IPPROTO_TCP as u8;
+const UDP: u8 = libc::IPPROTO_UDP as u8;
+/// The longest comment that nft takes: NFTNL_UDATA_COMMENT_MAXLEN, without NUL.
+const MAX_COMMENT: usize = 127;
+
+/// The table as it must be. Shown as `nft -s list table inet gluon_wan` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Whose DNS is redirected, in the configuration's order; each gid once.
+    groups: Vec<Group>,
+    /// Where it goes, on 127.0.0.1 and ::1.
+    port: u16,
+}
+
+/// A group that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its number.
+    pub gid: u32,
+    /// As the configuration writes it, a name or the number.
+    pub name: String,
+}
+
+impl Table {
+    /// A table for `groups`, at least one. Where two have the same number, the
+    /// first counts.
+    pub fn new(mut groups: Vec<Group>, port: u16) -> Self {
+        let mut seen = BTreeSet::new();
+        groups.retain(|group| seen.insert(group.gid));
+        Self { groups, port }
+    }
+
+    /// Whose DNS is redirected.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The port it goes to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The same table as nf_tables keeps it.
+    pub(super) fn objects(&self) -> Objects {
+        let chain = Chain {
+            name: CHAIN.into(),
+            base: Some(Base {
+                kind: "nat".into(),
+                hook: libc::NF_INET_LOCAL_OUT as u32,
+                priority: PRIORITY,
+                policy: libc::NF_ACCEPT as u32,
+            }),
+            comment: None,
+        };
+        let rule = Rule {
+            chain: CHAIN.into(),
+            exprs: self.rule(),
+            comment: Some(self.comment()),
+        };
+        Objects {
+            flags: 0,
+            comment: Some(TABLE_COMMENT.into()),
+            chains: vec![chain],
+            rules: vec![rule],
+            sets: if self.groups.len() == 1 { 1 } else { 2 },
+            others: 0,
+        }
+    }
+
+    /// What the rule in [`fmt::Display`] says, in the same order.
+    fn rule(&self) -> Vec<Expr> {
+        let gids: BTreeSet<u32> = self.groups.iter().map(|group| group.gid).collect();
+        let of_group = match gids.first() {
+            Some(gid) if gids.len() == 1 => Expr::Equals(gid.to_ne_bytes().into()),
+            _ => Expr::In(Set::Gids(gids)),
+        };
+        vec![
+            Expr::MetaSkGid,
+            of_group,
+            Expr::MetaL4Proto,
+            Expr::In(Set::Protocols([TCP, UDP].into())),
+            Expr::DestinationPort,
+            Expr::Equals(DNS_PORT.to_be_bytes().into()),
+            Expr::Counter,
+            Expr::LoadPort(self.port),
+            Expr::Redirect,
+        ]
+    }
+
+    /// The rule's comment: the groups' names, as many as fit.
+    fn comment(&self) -> String {
+        const MORE: &str = ", ...";
+        let mut comment = String::from("gluon-wan: ");
+        for (at, group) in self.groups.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            let last = at + 1 == self.groups.len();
+            let reserved = if last { 0 } else { MORE.len() };
+            if comment.len() + separator.len() + group.name.len() + reserved > MAX_COMMENT {
+                comment.push_str(MORE.trim_start_matches(if at == 0 { ", " } else { "" }));
+                break;
+            }
+            comment.push_str(separator);
+            comment.push_str(&group.name);
+        }
+        comment
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut gids: Vec<u32> = self.groups.iter().map(|group| group.gid).collect();
+        gids.sort_unstable();
+        let gids: Vec<String> = gids.iter().map(u32::to_string).collect();
+        let skgid = match gids.as_slice() {
+            [gid] => gid.clone(),
+            gids => format!("{{ {} }}", gids.join(", ")),
+        };
+        let (port, comment) = (self.port, self.comment());
+        writeln!(f, "table inet {NAME} {{")?;
+        writeln!(f, "\tcomment \"{TABLE_COMMENT}\"")?;
+        writeln!(f, "\tchain {CHAIN} {{")?;
+        writeln!(
+            f,
+            "\t\ttype nat hook output priority {PRIORITY}; policy accept;"
+        )?;
+        writeln!(
+            f,
+            "\t\tmeta skgid {skgid} meta l4proto {{ tcp, udp }} th dport {DNS_PORT} \
+             counter redirect to :{port} comment \"{comment}\""
+        )?;
+        writeln!(f, "\t}}")?;
+        writeln!(f, "}}")
+    }
+}

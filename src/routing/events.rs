@@ -1,0 +1,173 @@
+//! What changes in the kernel, as far as it may concern us: rtnetlink's
+//! multicast groups, over a socket of their own.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::{NetlinkBuffer, NlasIterator};
+use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
+use rtnetlink::packet_route::route::RouteHeader;
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{Socket, SocketAddr};
+
+use super::message;
+use super::route::{MAIN, PROTOCOL};
+use crate::config::Routing;
+
+/// Room for one message; the largest are those of links.
+const PIECE: usize = 32 * 1024;
+/// How many bytes of unread events the kernel keeps for us. Beyond that it
+/// drops them and says so, which costs one look more.
+const BACKLOG: u32 = 256 * 1024;
+/// Length of struct rtmsg.
+const ROUTE_HEADER: usize = 12;
+/// Length of struct ifinfomsg.
+const LINK_HEADER: usize = 16;
+
+/// The event socket.
+pub struct Events {
+    socket: Socket,
+    buffer: Vec<u8>,
+    /// The port of the socket that makes our changes: what it did is no news.
+    own_port: u32,
+}
+
+/// What a look at the events found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Whether something may concern us.
+    pub concerns_us: bool,
+    /// Devices (indexes) that went down or away.
+    pub down: HashSet<u32>,
+    /// Whether events were lost, so that anything may have happened.
+    pub lost: bool,
+}
+
+impl Events {
+    /// Opens the socket and joins the groups. Needs no privilege.
+    ///
+    /// # Errors
+    /// No socket to be had.
+    pub fn open(own_port: u32) -> io::Result<Self> {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv6Rule,
+        ];
+        let joined = groups
+            .iter()
+            .fold(0, |all, &group| all | 1 << (group as u32 - 1));
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.set_rx_buf_sz(BACKLOG)?;
+        socket.set_non_blocking(true)?;
+        socket.bind(&SocketAddr::new(0, joined))?;
+        let buffer = Vec::with_capacity(PIECE);
+        Ok(Self {
+            socket,
+            buffer,
+            own_port,
+        })
+    }
+
+    /// Reads all events that wait. `known` are the indexes that the devices of
+    /// the configuration had at the last look.
+    ///
+    /// # Errors
+    /// The socket's, other than lost events.
+    pub fn drain(&mut self, routing: &Routing, known: &[u32]) -> io::Result<News> {
+        let mut news = News::default();
+        loop {
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, 0) {
+                Ok(_) => self.read(routing, known, &mut news),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => return Ok(news),
+                    Some(libc::EINTR) => {}
+                    Some(libc::ENOBUFS) => {
+                        news.lost = true;
+                        news.concerns_us = true;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    fn read(&self, routing: &Routing, known: &[u32], news: &mut News) {
+        let mut rest = self.buffer.as_slice();
+        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+            if message.port_number() != self.own_port {
+                let payload = message.payload();
+                match message.message_type() {
+                    libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
+                        news.concerns_us |= route_concerns_us(payload, routing, known);
+                    }
+                    libc::RTM_NEWLINK | libc::RTM_DELLINK => {
+                        let deleted = message.message_type() == libc::RTM_DELLINK;
+                        link(payload, deleted, routing, known, news);
+                    }
+                    _ => news.concerns_us = true,
+                }
+            }
+            let length = (message.length() as usize).next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A route of ours or of the WAN's table, or of main through the WAN. The
+/// mesh's routes come and go a lot and are none of our business.
+fn route_concerns_us(payload: &[u8], routing: &Routing, known: &[u32]) -> bool {
+    let Ok(header) = RouteHeader::parse(payload) else {
+        return true;
+    };
+    if u8::from(header.protocol) == PROTOCOL || header.table == message::table(routing.table).0 {
+        return true;
+    }
+    if u32::from(header.table) != MAIN {
+        return false;
+    }
+    let attributes = payload.get(ROUTE_HEADER..).unwrap_or_default();
+    NlasIterator::new(attributes).any(|attribute| match attribute {
+        Ok(nla) if nla.kind() == libc::RTA_OIF => nla
+            .value()
+            .try_into()
+            .is_ok_and(|index| known.contains(&u32::from_ne_bytes(index))),
+        Ok(nla) => nla.kind() == libc::RTA_MULTIPATH,
+        Err(_) => true,
+    })
+}
+
+fn link(payload: &[u8], deleted: bool, routing: &Routing, known: &[u32], news: &mut News) {
+    let Ok(header) = LinkHeader::parse(payload) else {
+        news.concerns_us = true;
+        return;
+    };
+    // A bridge tells of its ports too, with a message of its own family.
+    let attributes = payload.get(LINK_HEADER..).unwrap_or_default();
+    let named = NlasIterator::new(attributes)
+        .map_while(Result::ok)
+        .any(|nla| {
+            nla.kind() == libc::IFLA_IFNAME
+                && routing
+                    .devices
+                    .iter()
+                    .any(|name| nla.value().strip_suffix(&[0]) == Some(name.as_bytes()))
+        });
+    if named || known.contains(&header.index) {
+        news.concerns_us = true;
+        if deleted || !header.flags.contains(LinkFlags::Up) {
+            news.down.insert(header.index);
+        }
+    }
+}
