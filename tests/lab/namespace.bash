@@ -184,12 +184,16 @@ daemon_kill() {
 
 # Ends it and waits for that; one that is not running is fine.
 daemon_stop() {
-	daemon_kill "$1" "$2" 2>/dev/null || return 0
-	wait_for 5 daemon_ended "$1" "$2" || {
-		lab_log "$1: $2 did not end, killing it"
-		daemon_kill "$1" "$2" KILL
-		wait_for 5 daemon_ended "$1" "$2"
-	}
+	[ -f "$LAB_DIR/$1/$2.pid" ] || return 0
+	if daemon_kill "$1" "$2" 2>/dev/null; then
+		wait_for 5 daemon_ended "$1" "$2" || {
+			lab_log "$1: $2 did not end, killing it"
+			daemon_kill "$1" "$2" KILL
+			wait_for 5 daemon_ended "$1" "$2" || return
+		}
+	fi
+	# Its number may soon be another's.
+	rm "$LAB_DIR/$1/$2.pid"
 }
 
 # wait_for SECONDS CMD...: until CMD succeeds, looking ten times a second.
