@@ -29,7 +29,7 @@ teardown() {
 		ip -4 rule add pref 32766 lookup main; ip -4 rule add pref 32767 lookup default
 	'
 	# Whatever the test did to the cable or to netifd.
-	on home ip -br link show lan | grep -q UP || wan_up
+	on home ip -br link show lan | grep UP >/dev/null || wan_up
 	node_has_wan
 }
 
@@ -172,7 +172,7 @@ seen_some() {
 }
 
 servfail() {
-	on node dig +tries=1 +time=10 -p 54 @127.0.0.1 "$VPN_NAME" 2>/dev/null | grep -q SERVFAIL
+	on node dig +tries=1 +time=10 -p 54 @127.0.0.1 "$VPN_NAME" 2>/dev/null | grep SERVFAIL >/dev/null
 }
 
 @test "a resolver that may not mark its sockets refuses to serve and says why" {
@@ -262,7 +262,7 @@ monitor_sees() {
 
 # A rule at this priority is made once and must turn up in the monitor.
 ip_monitor_sees() {
-	on node sh -c "ip rule show pref $1 | grep -q . || ip rule add pref $1 lookup main"
+	on node sh -c "ip rule show pref $1 | grep . >/dev/null || ip rule add pref $1 lookup main"
 	grep -q "^$1:" "$LAB_DIR/node/ip-monitor.log"
 }
 
@@ -433,7 +433,7 @@ unchanged() {
 
 @test "routes that netifd left in main are mirrored, and normal traffic keeps to the mesh" {
 	netifd_table main
-	on node ip -6 route show default | grep -q 'dev br-wan'
+	on node ip -6 route show default | grep 'dev br-wan' >/dev/null
 	gluon_wan sync
 	run -0 on node ip -6 route show default
 	[[ $output != *br-wan* ]]

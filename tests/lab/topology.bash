@@ -118,7 +118,7 @@ mesh_up() {
 
 # dns_answers NAME SERVER: as seen from machine NAME itself.
 dns_answers() {
-	on "$1" dig +time=1 +tries=1 +short "@$2" "$VPN_NAME" 2>/dev/null | grep -q '^[0-9]'
+	on "$1" dig +time=1 +tries=1 +short "@$2" "$VPN_NAME" 2>/dev/null | grep '^[0-9]' >/dev/null
 }
 
 fastd_keys() {
