@@ -122,7 +122,7 @@ machine_files() {
 machine_door() {
 	local holder
 	holder=$(<"$LAB_DIR/$1/holder") || return
-	door=(nsenter -t "$holder" --net --mount --pid="/proc/$holder/ns/pid_for_children" --)
+	door=(nsenter -t "$holder" --net --mount --root --pid="/proc/$holder/ns/pid_for_children" --)
 }
 
 # on NAME CMD...: CMD on machine NAME, as root, for $LAB_TIMEOUT seconds at most.
