@@ -86,7 +86,7 @@ machine_add() {
 	local name=$1 dir=$LAB_DIR/$1 holder
 	mkdir -p "$dir"/{etc,run,var}
 	machine_files "$dir" || return
-	unshare --net --mount --propagation private --pid --fork --kill-child \
+	unshare --wd=/ --net --mount --propagation private --pid --fork --kill-child \
 		sh "$LAB_REPO/tests/lab/machine.sh" "$dir" "$LAB_REPO" </dev/null >>"$dir/init.log" 2>&1 3>&- &
 	holder=$!
 	disown
@@ -122,7 +122,7 @@ machine_files() {
 machine_door() {
 	local holder
 	holder=$(<"$LAB_DIR/$1/holder") || return
-	door=(nsenter -t "$holder" --net --mount --root --pid="/proc/$holder/ns/pid_for_children" --)
+	door=(nsenter -t "$holder" --net --mount --root --wd --pid="/proc/$holder/ns/pid_for_children" --)
 }
 
 # on NAME CMD...: CMD on machine NAME, as root, for $LAB_TIMEOUT seconds at most.
