@@ -15,7 +15,7 @@ teardown_file() {
 teardown() {
 	[ -n "$BATS_TEST_COMPLETED" ] || lab_tail
 	local title
-	for title in fastd resolver queries nft-monitor ip-monitor; do
+	for title in fastd resolver watch queries nft-monitor ip-monitor; do
 		daemon_stop node $title
 	done
 	rm -f "$LAB_DIR"/node/etc/config/*
@@ -156,6 +156,28 @@ seen_some() {
 	seen_none leak wan
 }
 
+@test "with IPv4 in the WAN's table, the same holds for IPv4" {
+	config <<<$'config routing\n\tlist family ipv4\n\tlist family ipv6'
+	# A mesh with a way out for IPv4, which Gluon's is not by default.
+	on node ip route add default via "$MESH_IP4" dev br-client metric 1000
+	gluon_wan sync
+	run -0 on node ip -4 route show default
+	[[ $output != *br-wan* ]]
+	probe node leak out oifname != br-wan ip daddr "$VPN_IP4" meta mark and 1 == 1
+	probe node unmarked out oifname br-wan ip daddr "$VPN_IP4" meta mark and 1 == 0
+	probe node wan out oifname br-wan ip daddr "$VPN_IP4" meta mark and 1 == 1
+	on node ping -m 1 -c 1 -W 2 "$VPN_IP4"
+	run ! on node ping -c 1 -W 1 "$VPN_IP4"
+	seen_some wan
+	seen_none leak unmarked
+	wan_down
+	probe_reset node
+	run ! on node ping -m 1 -c 1 -W 1 "$VPN_IP4"
+	[[ $output == *"No route to host"* || $output == *nreachable* ]]
+	seen_none leak unmarked wan
+	on node ip route del default via "$MESH_IP4" dev br-client metric 1000
+}
+
 @test "a resolver without a WAN answers SERVFAIL and asks nobody through the mesh" {
 	# Its only server could be reached through the mesh's default route as well.
 	printf "config static\n\tlist server '%s'\n" "$FAKE_IP6" >"$LAB_DIR/node/etc/config/gluon-wan-dnsmasq"
@@ -266,6 +288,42 @@ ip_monitor_sees() {
 	grep -q "^$1:" "$LAB_DIR/node/ip-monitor.log"
 }
 
+# --- watch ------------------------------------------------------------------
+
+in_place() {
+	on node nft list table inet gluon_wan >/dev/null 2>&1 &&
+		on node ip -6 rule show | grep 'fwmark 0x1/0x1 lookup 1 proto 54' >/dev/null &&
+		on node ip -6 route show table 1 | grep '^unreachable default' >/dev/null &&
+		on node ip -6 route show table 1 | grep '^default via .* dev br-wan' >/dev/null &&
+		! on node ip -6 route show default | grep br-wan >/dev/null
+}
+
+@test "sync --watch mends what others undo, and what a flapping WAN leaves in main" {
+	netifd_table main
+	daemon node watch "$(gluon_wan_path)" sync --watch
+	wait_for 10 in_place
+	on node nft flush ruleset
+	wait_for 10 in_place
+	on node ip -6 rule del pref 1
+	on node ip -6 route del unreachable default metric 65535 table 1
+	wait_for 10 in_place
+	for _ in 1 2 3; do
+		on home ip link set lan down
+		on home ip link set lan up
+	done
+	wan_down
+	wan_up
+	wait_for 10 in_place
+	wan_bridge_replace
+	wait_for 10 in_place
+	resolver_up
+	run -0 txt "$FASTD_GID"
+	[ "$output" = '"home"' ]
+	daemon_stop node watch
+	gluon_wan clear
+	netifd_table 1
+}
+
 # --- clear ------------------------------------------------------------------
 
 # What others on a router have, as like ours as can be.
@@ -361,7 +419,8 @@ unchanged() {
 	# The checkout may be where only root can look.
 	install -m 755 "$(gluon_wan_path)" "$LAB_DIR/node/var/tmp/gluon-wan"
 	state=$(node_state)
-	for command in sync clear; do
+	for command in sync clear "sync --watch" resolver; do
+		# shellcheck disable=SC2086 # words
 		run -1 on node setpriv --reuid 65534 --regid 65534 --clear-groups -- /var/tmp/gluon-wan $command
 		[[ $output == "gluon-wan: "* ]]
 		[[ $output == *root* || $output == *CAP_NET_ADMIN* ]]
