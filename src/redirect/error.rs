@@ -120,14 +120,20 @@ impl Error {
         }
     }
 
-    /// What the kernel said, where it said something.
-    pub(super) fn errno(&self) -> Option<i32> {
+    /// Whether it was made meanwhile.
+    pub(super) fn is_exists(&self) -> bool {
+        self.errno() == Some(libc::EEXIST)
+    }
+
+    /// Whether it was removed meanwhile.
+    pub(super) fn is_not_there(&self) -> bool {
+        self.errno() == Some(libc::ENOENT)
+    }
+
+    fn errno(&self) -> Option<i32> {
         match self {
-            Self::Lookup { source, .. }
-            | Self::NotPermitted { source, .. }
-            | Self::Missing { source, .. }
-            | Self::Kernel { source, .. } => source.raw_os_error(),
-            Self::NoGroup { .. } | Self::NotKept => None,
+            Self::Kernel { source, .. } => source.raw_os_error(),
+            _ => None,
         }
     }
 }

@@ -262,8 +262,8 @@ impl Expression for Redirect {
     }
 }
 
-/// A table with a comment, as a message.
-pub struct Commented<'a> {
+/// A table that must not be there yet, with a comment, as a message.
+pub struct NewTable<'a> {
     /// The table itself.
     pub table: &'a Table,
     /// At most 127 bytes.
@@ -272,22 +272,25 @@ pub struct Commented<'a> {
 
 // SAFETY: nftnl's own message of a table is a header and two short attributes;
 // the comment adds at most 4 + 2 + 255 bytes, and the buffer has room for 64 KiB.
-unsafe impl NlMsg for Commented<'_> {
+unsafe impl NlMsg for NewTable<'_> {
     unsafe fn write(&self, buf: *mut c_void, seq: u32, msg_type: MsgType) {
+        let header = buf.cast::<libc::nlmsghdr>();
         // SAFETY: our caller vouches for the buffer.
         unsafe { self.table.write(buf, seq, msg_type) };
+        // SAFETY: the message just written starts with its header, and libnftnl
+        // needs the buffer aligned for it as well.
+        unsafe { (*header).nlmsg_flags |= libc::NLM_F_EXCL as u16 };
         let comment = self.comment.to_bytes_with_nul();
         let Ok(len) = u8::try_from(comment.len()) else {
             return;
         };
         let mut userdata = vec![sys::NFTNL_UDATA_TABLE_COMMENT as u8, len];
         userdata.extend(comment);
-        // SAFETY: the buffer starts with the message just written, whose length
-        // its header says, and has room for the attribute after it; the data is
-        // copied.
+        // SAFETY: the header says how long the message is, the buffer has room
+        // for the attribute after it, and the data is copied.
         unsafe {
             mnl::mnl_sys::mnl_attr_put(
-                buf.cast(),
+                header,
                 attr::TABLE_USERDATA,
                 userdata.len(),
                 userdata.as_ptr().cast(),

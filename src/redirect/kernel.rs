@@ -1,5 +1,6 @@
 //! The table in the kernel: read, replaced, removed.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -10,7 +11,7 @@ use nftnl::set::{Set as NftSet, SetKey};
 use nftnl::{Batch, ChainType, Hook, MsgType, NlMsg, Policy, ProtoFamily};
 
 use super::error::{Error, Step};
-use super::expr::{self, Commented, Expr, Gid, Protocol, Set};
+use super::expr::{self, Expr, Gid, NewTable, Protocol, Set};
 use super::flows;
 use super::netlink::{Attrs, Message, Netlink, put};
 use super::objects::{Base, Chain, Objects, Rule};
@@ -69,9 +70,26 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// Calls `work` with nf_tables.
+    ///
+    /// The socket stays open for the next time. To close one makes the kernel
+    /// wait until what was deleted is freed, with nf_tables locked meanwhile
+    /// (nft_rcv_nl_event): some 10 ms in which the next change would go unseen.
+    ///
     /// # Errors
-    /// A kernel without netfilter's netlink.
-    pub fn open() -> Result<Self, Error> {
+    /// A kernel without netfilter's netlink; what `work` says.
+    pub fn with<T>(work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        thread_local!(static IDLE: Cell<Option<Kernel>> = const { Cell::new(None) });
+        let mut kernel = match IDLE.take() {
+            Some(kernel) => kernel,
+            None => Self::open()?,
+        };
+        let result = work(&mut kernel);
+        IDLE.set(Some(kernel));
+        result
+    }
+
+    fn open() -> Result<Self, Error> {
         let netlink = Netlink::open(0).map_err(|error| Error::kernel(Step::Open, error))?;
         Ok(Self { netlink })
     }
@@ -92,22 +110,35 @@ impl Kernel {
         }
     }
 
-    /// Makes the table what `objects` says, whatever was there, in one transaction.
+    /// Makes the table, which must not be there, in one transaction.
+    ///
+    /// # Errors
+    /// EEXIST; what the kernel lacks.
+    pub fn create(&mut self, objects: &Objects) -> Result<(), Error> {
+        self.write(objects, false)
+    }
+
+    /// Makes the table what `objects` says, whatever is there, in one transaction.
     ///
     /// # Errors
     /// What the kernel lacks. The old table stays then.
     pub fn replace(&mut self, objects: &Objects) -> Result<(), Error> {
+        self.write(objects, true)
+    }
+
+    fn write(&mut self, objects: &Objects, replace: bool) -> Result<(), Error> {
         let mut transaction = Transaction::new();
         let table = nf_table();
-        // A table cannot be removed that is not there, so it is made first.
-        transaction.add(&table, MsgType::Add, Step::Table);
-        transaction.add(&table, MsgType::Del, Step::Table);
-        let comment = c_string(objects.comment.as_deref().unwrap_or_default());
-        let commented = Commented {
+        if replace {
+            // It may be gone by now, and what is not there cannot be deleted.
+            transaction.add(&table, MsgType::Add, Step::Table);
+            transaction.add(&table, MsgType::Del, Step::Table);
+        }
+        let new = NewTable {
             table: &table,
-            comment: &comment,
+            comment: &c_string(objects.comment.as_deref().unwrap_or_default()),
         };
-        transaction.add(&commented, MsgType::Add, Step::Table);
+        transaction.add(&new, MsgType::Add, Step::Table);
         for chain in &objects.chains {
             transaction.add_chain(&table, chain, &objects.rules);
         }
@@ -124,7 +155,7 @@ impl Kernel {
         transaction.add(&table, MsgType::Del, Step::Remove);
         match transaction.commit(&mut self.netlink) {
             Ok(()) => Ok(true),
-            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
+            Err(error) if error.is_not_there() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -111,6 +111,9 @@ impl Netlink {
     /// The sequence number of the first message that was refused, if one was,
     /// and why. Nothing of the batch counts then.
     pub fn transact(&mut self, batch: &nftnl::FinalizedBatch) -> Result<(), (u32, io::Error)> {
+        // Batches are numbered from 1: what an earlier one that failed has left
+        // would be taken for an answer to this one.
+        while receive(&self.socket, &mut self.buffer).is_ok() {}
         self.socket.send_all(batch).map_err(|error| (0, error))?;
         let mut unanswered = batch.sequence_numbers();
         while !unanswered.is_empty() {
