@@ -15,10 +15,16 @@ pub fn run(_dir: &Path, config: Config) -> Result<(), Error> {
         .map_err(|_| redirect::Error::NotKept)?;
     runtime.block_on(async {
         let events = Events::open()?;
-        let mut events = AsyncFd::new(events).map_err(|_| redirect::Error::NotKept)?;
+        // SAFETY: the socket stays the same and open while `events` lives.
+        let events =
+            unsafe { AsyncFd::register_with_interest(events, tokio::io::Interest::READABLE) };
+        let mut events = events.map_err(|_| redirect::Error::NotKept)?;
         sync::sync(&config)?;
         loop {
-            let mut ready = events.readable_mut().await.map_err(|_| redirect::Error::NotKept)?;
+            let mut ready = events
+                .readable_mut()
+                .await
+                .map_err(|_| redirect::Error::NotKept)?;
             let ours = ready.get_inner_mut().drain()?;
             ready.clear_ready();
             if ours && let Err(error) = sync::sync(&config) {
