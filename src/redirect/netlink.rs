@@ -265,3 +265,73 @@ impl<'a> Iterator for Attrs<'a> {
         Some((kind, value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_read_as_they_are_put() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, 1, b"name\0");
+        put(&mut bytes, 2 | 0x8000, &[]);
+        put(&mut bytes, 3, &[0, 0, 1, 2]);
+        put(&mut bytes, 4, &7_u64.to_be_bytes());
+        assert_eq!(bytes.len(), 12 + 4 + 8 + 12);
+        let attrs = Attrs(&bytes);
+        assert_eq!(attrs.count(), 4);
+        assert_eq!(attrs.name(1), Some(&b"name"[..]));
+        assert_eq!(attrs.nest(2).count(), 0);
+        assert_eq!(attrs.u32(3), Some(0x0102));
+        assert_eq!(attrs.u64(4), Some(7));
+        assert_eq!(attrs.u32(4), None);
+        assert_eq!(attrs.name(3), None);
+        assert_eq!(attrs.get(5), None);
+    }
+
+    #[test]
+    fn what_is_cut_off_or_malformed_ends_the_attributes() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, 1, &[1; 5]);
+        put(&mut bytes, 2, &[2; 8]);
+        for len in 0..bytes.len() {
+            let seen: Vec<u16> = Attrs(&bytes[..len]).map(|attr| attr.0).collect();
+            let whole: &[u16] = if len < 9 { &[] } else { &[1] };
+            assert_eq!(seen, whole, "{len}");
+        }
+        assert_eq!(Attrs(&[3, 0, 1, 0, 0, 0, 0, 0]).count(), 0);
+        assert_eq!(Attrs(&[0; 16]).count(), 0);
+        assert_eq!(Attrs(&[0xff; 16]).count(), 0);
+    }
+
+    #[test]
+    fn a_request_is_a_message() {
+        let bytes = request(0x0a01, 5, 77, 1, &[4, 0, 1, 0]);
+        let mut two = [bytes.as_slice(), &bytes].concat();
+        let mut rest = two.as_slice();
+        for _ in 0..2 {
+            let (header, body) = split(&mut rest).unwrap();
+            assert_eq!((header.kind, header.flags, header.seq), (0x0a01, 5, 77));
+            let message = message(body).unwrap();
+            assert_eq!((message.family, message.generation), (1, 0));
+            assert_eq!(message.attrs.count(), 1);
+        }
+        assert!(split(&mut rest).is_none());
+        // Shorter than its own header, longer than what is there, cut off.
+        for len in [0_u32, 15, 25] {
+            two[..4].copy_from_slice(&len.to_ne_bytes());
+            assert!(split(&mut &two[..24]).is_none(), "{len}");
+        }
+        assert!(split(&mut &two[..15]).is_none());
+        assert!(message(&[1, 0, 0]).is_none());
+    }
+
+    #[test]
+    fn the_kernels_verdict_is_an_errno() {
+        let said = |code: i32| errno(&code.to_ne_bytes()).map_err(|error| error.raw_os_error());
+        assert_eq!(said(0), Ok(()));
+        assert_eq!(said(-libc::ENOENT), Err(Some(libc::ENOENT)));
+        assert_eq!(said(i32::MIN), Err(Some(i32::MIN)));
+        assert!(errno(&[]).is_ok());
+    }
+}

@@ -114,7 +114,7 @@ loop_end() {
 	REDIRECTED=$(tr -cd 4 <"$LOG" | wc -c)
 	UNREDIRECTED=$(tr -cd 3 <"$LOG" | wc -c)
 	UNANSWERED=$(tr -cd - <"$LOG" | wc -c)
-	echo "redirected $REDIRECTED, unredirected $UNREDIRECTED, unanswered $UNANSWERED" >&2
+	echo "# redirected $REDIRECTED, unredirected $UNREDIRECTED, unanswered $UNANSWERED" >&3
 }
 
 # The table without what its counters counted.
