@@ -136,6 +136,7 @@ twenty_rounds() {
 	ln -s "$victim" "$INCLUDE"
 	# The name it is written under first ends in the process's number, which
 	# exec keeps.
+	# shellcheck disable=SC2016 # expanded by the inner shell
 	inside sh -c 'ln -s "$1" "$2.$$" && exec "$3" -c "$4" sync' \
 		sh "$victim" "$INCLUDE" "$GLUON_WAN" "$CONFIG"
 	[ "$(cat "$victim")" = precious ]

@@ -18,6 +18,7 @@ teardown() {
 # A bind mount in the mount namespace that `ip netns exec` makes; the host's
 # /etc/group is not touched.
 grouped() {
+	# shellcheck disable=SC2016 # expanded by the inner shell
 	inside sh -c 'mount --bind "$0" /etc/group && exec "$@"' "$@"
 }
 

@@ -1,21 +1,19 @@
 //! The expressions of our rule: as values, as libnftnl writes them and as the
-//! kernel shows them; and the two things nftnl lacks, `redir` and the comment
-//! of a table.
+//! kernel shows them. `redir` is the one that nftnl lacks.
 //!
 //! Every expression works on register 1. What the kernel shows in another form
 //! than ours reads as [`Expr::Other`], which equals nothing that is wanted.
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 
+use nftnl::Rule;
 use nftnl::expr::{Cmp, CmpOp, Counter, Expression, Immediate, Meta, Payload, Register};
 use nftnl::expr::{TransportHeaderField, UdpHeaderField};
 use nftnl::nftnl_sys::{self as sys, libc};
-use nftnl::set::{Set as NftSet, SetKey};
-use nftnl::{MsgType, NlMsg, Rule, Table};
+use nftnl::set::SetKey;
 
-use super::netlink::Attrs;
+use super::attrs::Attrs;
 
 /// One expression of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +96,6 @@ mod attr {
     pub const REDIR_REG_PROTO_MIN: u16 = 1;
     pub const REDIR_REG_PROTO_MAX: u16 = 2;
     pub const REDIR_FLAGS: u16 = 3;
-    pub const TABLE_USERDATA: u16 = 6;
 }
 
 const REG_1: Option<u32> = Some(Register::Reg1 as u32);
@@ -217,29 +214,6 @@ pub fn comment(userdata: &[u8]) -> Option<String> {
     None
 }
 
-/// Adds what nftnl leaves out of a set: how many elements it has, which lets the
-/// kernel choose a small fixed table for them, and that they are in host order,
-/// without which nft lists them the wrong way round.
-pub fn describe<K>(set: &NftSet<K>, elements: u32) {
-    // nft's enum byteorder, which it keeps in the set's user data in host order.
-    const HOST_ENDIAN: u32 = 1;
-    let mut userdata = vec![sys::NFTNL_UDATA_SET_KEYBYTEORDER as u8, 4];
-    userdata.extend(HOST_ENDIAN.to_ne_bytes());
-    let set = set.as_ptr().as_ptr();
-    // SAFETY: the set is alive, and this attribute of it a number of 32 bits.
-    unsafe { sys::nftnl_set_set_u32(set, sys::NFTNL_SET_DESC_SIZE as u16, elements) };
-    // SAFETY: the set is alive; the data is copied. It fails only where a few
-    // bytes cannot be had, and then the listing is all that is wrong.
-    unsafe {
-        sys::nftnl_set_set_data(
-            set,
-            sys::NFTNL_SET_USERDATA as u16,
-            userdata.as_ptr().cast(),
-            userdata.len() as u32,
-        );
-    }
-}
-
 /// `redir` with the port in register 1.
 struct Redirect;
 
@@ -262,190 +236,5 @@ impl Expression for Redirect {
     }
 }
 
-/// A table that must not be there yet, with a comment, as a message.
-pub struct NewTable<'a> {
-    /// The table itself.
-    pub table: &'a Table,
-    /// At most 127 bytes.
-    pub comment: &'a CStr,
-}
-
-// SAFETY: nftnl's own message of a table is a header and two short attributes;
-// the comment adds at most 4 + 2 + 255 bytes, and the buffer has room for 64 KiB.
-unsafe impl NlMsg for NewTable<'_> {
-    unsafe fn write(&self, buf: *mut c_void, seq: u32, msg_type: MsgType) {
-        let header = buf.cast::<libc::nlmsghdr>();
-        // SAFETY: our caller vouches for the buffer.
-        unsafe { self.table.write(buf, seq, msg_type) };
-        // SAFETY: the message just written starts with its header, and libnftnl
-        // needs the buffer aligned for it as well.
-        unsafe { (*header).nlmsg_flags |= libc::NLM_F_EXCL as u16 };
-        let comment = self.comment.to_bytes_with_nul();
-        let Ok(len) = u8::try_from(comment.len()) else {
-            return;
-        };
-        let mut userdata = vec![sys::NFTNL_UDATA_TABLE_COMMENT as u8, len];
-        userdata.extend(comment);
-        // SAFETY: the header says how long the message is, the buffer has room
-        // for the attribute after it, and the data is copied.
-        unsafe {
-            mnl::mnl_sys::mnl_attr_put(
-                header,
-                attr::TABLE_USERDATA,
-                userdata.len(),
-                userdata.as_ptr().cast(),
-            );
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::netlink::put;
-    use super::*;
-
-    type Attr<'a> = (u16, &'a [u8]);
-
-    /// One expression as the kernel shows it.
-    fn shown(name: &str, data: &[Attr]) -> Vec<u8> {
-        let mut nest = Vec::new();
-        for (kind, value) in data {
-            put(&mut nest, *kind, value);
-        }
-        let mut bytes = Vec::new();
-        put(
-            &mut bytes,
-            attr::EXPR_NAME,
-            &[name.as_bytes(), &[0]].concat(),
-        );
-        put(&mut bytes, attr::EXPR_DATA, &nest);
-        bytes
-    }
-
-    fn read(name: &str, data: &[Attr]) -> Expr {
-        let set = |name: &[u8]| (name == b"__set3").then(|| Set::Protocols([6, 17].into()));
-        Expr::read(Attrs(&shown(name, data)), set)
-    }
-
-    const REG: &[u8] = &[0, 0, 0, 1];
-    /// NFTA_DATA_VALUE with 0, 53, padded.
-    const PORT: &[u8] = if cfg!(target_endian = "little") {
-        &[6, 0, 1, 0, 0, 53, 0, 0]
-    } else {
-        &[0, 6, 0, 1, 0, 53, 0, 0]
-    };
-
-    #[test]
-    fn the_kernels_bytes_are_understood() {
-        let n = |number: u8| [0, 0, 0, number];
-        for (expr, name, data) in [
-            (Expr::MetaSkGid, "meta", &[(2, &n(11)[..]), (1, REG)][..]),
-            (Expr::MetaL4Proto, "meta", &[(2, &n(16)), (1, REG)]),
-            (
-                Expr::DestinationPort,
-                "payload",
-                &[(1, REG), (2, &n(2)), (3, &n(2)), (4, &n(2))],
-            ),
-            (
-                Expr::Equals(vec![0, 53]),
-                "cmp",
-                &[(1, REG), (2, &n(0)), (3, PORT)],
-            ),
-            (
-                Expr::In(Set::Protocols([6, 17].into())),
-                "lookup",
-                &[(1, b"__set3\0"), (2, REG), (5, &n(0))],
-            ),
-            (Expr::Counter, "counter", &[(1, &[0; 8]), (2, &[0; 8])]),
-            (Expr::LoadPort(53), "immediate", &[(1, REG), (2, PORT)]),
-            (Expr::Redirect, "redir", &[(1, REG), (2, REG), (3, &n(2))]),
-            (Expr::Redirect, "redir", &[(1, REG), (3, &n(2))]),
-        ] {
-            assert_eq!(read(name, data), expr);
-        }
-    }
-
-    #[test]
-    fn another_form_is_another_expression() {
-        let n = |number: u8| [0, 0, 0, number];
-        for (name, data) in [
-            // uid; another register; set instead of load.
-            ("meta", &[(2, &n(10)[..]), (1, REG)][..]),
-            ("meta", &[(2, &n(11)), (1, &n(2))]),
-            ("meta", &[(2, &n(11)), (3, REG)]),
-            // The source port; the network header; one byte.
-            ("payload", &[(1, REG), (2, &n(2)), (3, &n(0)), (4, &n(2))]),
-            ("payload", &[(1, REG), (2, &n(1)), (3, &n(2)), (4, &n(2))]),
-            ("payload", &[(1, REG), (2, &n(2)), (3, &n(2)), (4, &n(1))]),
-            // Not equal; no value.
-            ("cmp", &[(1, REG), (2, &n(1)), (3, PORT)]),
-            ("cmp", &[(1, REG), (2, &n(0))]),
-            // Not in the set; a set of another kind.
-            ("lookup", &[(1, b"__set3\0"), (2, REG), (5, &n(1))]),
-            ("lookup", &[(1, b"foreign\0"), (2, REG)]),
-            // A port in one byte; a verdict.
-            ("immediate", &[(1, REG), (2, &[5, 0, 1, 0, 53, 0, 0, 0])]),
-            ("immediate", &[(1, &n(0)), (2, PORT)]),
-            // A range; at random; without a port.
-            ("redir", &[(1, REG), (2, &n(2)), (3, &n(2))]),
-            ("redir", &[(1, REG), (2, REG), (3, &n(6))]),
-            ("redir", &[]),
-            ("masq", &[]),
-        ] {
-            assert_eq!(read(name, data), Expr::Other(name.into()), "{data:?}");
-        }
-    }
-
-    #[test]
-    fn what_libnftnl_writes_reads_as_it_was_meant() {
-        let table = Table::new(c"t", nftnl::ProtoFamily::Inet);
-        let chain = nftnl::Chain::new(c"c", &table);
-        let mut rule = Rule::new(&chain);
-        let exprs = [
-            Expr::MetaSkGid,
-            Expr::Equals(vec![1, 2, 3, 4]),
-            Expr::MetaL4Proto,
-            Expr::DestinationPort,
-            Expr::Counter,
-            Expr::LoadPort(0x1234),
-            Expr::Redirect,
-        ];
-        for expr in &exprs {
-            expr.add_to(&mut rule);
-        }
-        let mut batch = nftnl::Batch::new();
-        batch.add(&rule, MsgType::Add);
-        let batch = batch.finalize();
-        let bytes: Vec<u8> = batch.iter().flatten().copied().collect();
-        // The batch's begin is a header and nfgenmsg; so is what comes before
-        // the rule's attributes.
-        let expressions = Attrs(&bytes[40..]).nest(4);
-        let read: Vec<Expr> = expressions
-            .map(|(_, expr)| Expr::read(Attrs(expr), |_| None))
-            .collect();
-        assert_eq!(read, exprs);
-        let port = [0x12, 0x34];
-        assert!(bytes.windows(2).any(|window| window == port));
-    }
-
-    #[test]
-    fn the_comment_among_the_user_data() {
-        assert_eq!(comment(b"\0\x03ab\0"), Some("ab".into()));
-        assert_eq!(comment(b"\x01\x02xy\0\x03ab\0"), Some("ab".into()));
-        assert_eq!(comment(b"\x01\x02xy"), None);
-        assert_eq!(comment(b""), None);
-        for cut in 1..5 {
-            assert_eq!(comment(&b"\0\x03ab\0"[..cut]), None);
-        }
-    }
-
-    #[test]
-    fn what_was_counted() {
-        let bytes = shown(
-            "counter",
-            &[(1, &300_u64.to_be_bytes()), (2, &5_u64.to_be_bytes())],
-        );
-        assert_eq!(counted(Attrs(&bytes)), (5, 300));
-        assert_eq!(counted(Attrs(&shown("meta", &[(1, &[0; 8])]))), (0, 0));
-    }
-}
+mod tests;

@@ -11,7 +11,8 @@ use std::net::{IpAddr, UdpSocket};
 
 use nftnl::nftnl_sys::libc;
 
-use super::netlink::{Attrs, Netlink, put};
+use super::attrs::{Attrs, put};
+use super::netlink::Netlink;
 
 const DNS_PORT: u16 = 53;
 /// Conntrack's messages (linux/netfilter/nfnetlink_conntrack.h).

@@ -4,6 +4,7 @@
 //! the kernel's and replaces that as a whole when anything differs; [`include`]
 //! gives it to fw4, and [`Events`] tell when to look again. Nothing here waits.
 
+mod attrs;
 mod error;
 mod events;
 mod expr;
@@ -14,6 +15,7 @@ mod kernel;
 mod netlink;
 mod objects;
 mod table;
+mod transaction;
 
 pub use error::{Error, Step};
 pub use events::Events;

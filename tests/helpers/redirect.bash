@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Helpers of redirect.bats and fw4.bats: one network namespace with a primary
 # resolver on port 53, a WAN resolver on port 54, and nothing else. Sourced by
 # bats; everything runs inside of the namespace with `inside`.
@@ -7,7 +8,6 @@
 
 ROOT=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
 GLUON_WAN=${GLUON_WAN:-$ROOT/target/debug/gluon-wan}
-TABLE="table inet gluon_wan"
 # Every wait ends after this many tenths of a second.
 PATIENCE=100
 
