@@ -92,6 +92,9 @@ mesh_up() {
 		ip addr add $MESH_LL/64 dev lan
 		ip addr add $FAKE_IP4/32 dev lo
 		ip addr add $FAKE_IP6/128 dev lo
+		# A router says so in its neighbour advertisements; otherwise the node
+		# forgets the default route as soon as it checks whether it is there.
+		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
 	" || return
 	daemon mesh dnsmasq dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= \
 		--log-facility=- --log-queries=extra \
