@@ -6,7 +6,8 @@
 //! Sockets that libc makes for itself, its resolver's for one, do not pass here.
 //!
 //! `LIBPACKETMARK_STRICT=1` makes `socket()` fail where otherwise a socket would
-//! go unmarked; without it the process says so once, on standard error.
+//! go unmarked; without it the process says so once, on standard error or, where
+//! that is closed or /dev/null, in the system log.
 #![cfg_attr(not(test), no_std)]
 
 mod mark;
@@ -14,6 +15,10 @@ mod message;
 // A test program is not to have its own socket() replaced.
 #[cfg(not(test))]
 mod preload;
+#[cfg(not(test))]
+mod process;
+#[cfg(not(test))]
+mod report;
 
 #[cfg(not(test))]
 #[panic_handler]
