@@ -23,8 +23,14 @@ under() {
 refused() {
 	"${REFUSED[@]}" "$@"
 }
-readonly REFUSED=(setpriv --bounding-set -net_admin,-net_raw --
-	env LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_MARK=7)
+
+# library FILE: the one that all this is about.
+library() {
+	PACKETMARK=$1
+	REFUSED=(setpriv --bounding-set "-net_admin,-net_raw" --
+		env LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_MARK=7)
+}
+library "$PACKETMARK"
 
 # Runs the rest of the line once for each libc, which is in $libc and, with its
 # programs, in $dir.
@@ -223,14 +229,29 @@ no_next() {
 	run -139 env LD_PRELOAD="$dir/original.so" LIBPACKETMARK_MARK=7 "$dir/no-next" one
 }
 
-@test "cargo builds it with what OpenWrt has in the environment" {
+# build ARG...: libpacketmark.so anew, in a directory of this test's own.
+build() {
 	command -v cargo >/dev/null || skip "no cargo here"
-	run -0 env -C "$BATS_TEST_DIRNAME/.." CARGO_TARGET_DIR="$BATS_TEST_TMPDIR" \
-		CARGO_PROFILE_RELEASE_PANIC=unwind CARGO_PROFILE_RELEASE_OPT_LEVEL=z \
+	run -0 env -C "$BATS_TEST_DIRNAME/.." CARGO_TARGET_DIR="$BATS_TEST_TMPDIR" "$@"
+	library "$BATS_TEST_TMPDIR/preload/libpacketmark.so"
+}
+
+@test "it is the same with what OpenWrt has in cargo's environment" {
+	build CARGO_PROFILE_RELEASE_PANIC=unwind CARGO_PROFILE_RELEASE_OPT_LEVEL=z \
 		CARGO_PROFILE_RELEASE_LTO=true CARGO_PROFILE_RELEASE_DEBUG=false \
 		cargo build --quiet --locked --profile preload -p packetmark
-	[ "$(stat -c %s "$BATS_TEST_TMPDIR/preload/libpacketmark.so")" -le 6144 ]
-	run -0 env LD_PRELOAD="$BATS_TEST_TMPDIR/preload/libpacketmark.so" LIBPACKETMARK_MARK=7 \
-		"$BATS_FILE_TMPDIR/musl/sockets" one
-	[ "$output" = "inet mark 7" ]
+	[ "$(stat -c %s "$PACKETMARK")" -le 6144 ]
+	each_libc families
+	each_libc strict
+}
+
+@test "it is the same where Rust has no inline assembly" {
+	build cargo build --quiet --locked --profile preload -p packetmark --features portable
+	[ "$(stat -c %s "$PACKETMARK")" -le 6144 ]
+	run -0 nm -D "$PACKETMARK"
+	[[ $output == *" U setsockopt"* ]]
+	each_libc families
+	each_libc errno_kept
+	each_libc refused_once
+	each_libc strict
 }

@@ -12,7 +12,10 @@
 
 mod mark;
 mod message;
+
 // A test program is not to have its own socket() replaced.
+#[cfg(not(test))]
+mod kernel;
 #[cfg(not(test))]
 mod preload;
 #[cfg(not(test))]

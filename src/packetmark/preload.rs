@@ -4,8 +4,9 @@ use core::ffi::{c_int, c_void};
 use core::mem;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
-use libc::{AF_INET, AF_INET6, RTLD_NEXT, SO_MARK, SOL_SOCKET, STDERR_FILENO};
+use libc::{AF_INET, AF_INET6, RTLD_NEXT, STDERR_FILENO};
 
+use crate::kernel;
 use crate::mark;
 use crate::process::{errno, set_errno, variable};
 use crate::report::{self, Problem};
@@ -49,9 +50,12 @@ fn internet_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
         return fd;
     }
     match MARK.load(Ordering::Relaxed) {
-        0 if MALFORMED.load(Ordering::Relaxed) => unmarked(fd, errno(), &Problem::Malformed),
+        0 if MALFORMED.load(Ordering::Relaxed) => unmarked(fd, &Problem::Malformed),
         0 => fd,
-        mark => marked(fd, mark),
+        mark => match kernel::set_mark(fd, &MARK) {
+            Ok(()) => fd,
+            Err(reason) => unmarked(fd, &Problem::Refused { mark, reason }),
+        },
     }
 }
 
@@ -61,24 +65,11 @@ extern "C" fn first_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int
     next()(domain, kind, protocol)
 }
 
-/// Sets the mark. Success leaves errno alone.
-fn marked(fd: c_int, mark: u32) -> c_int {
-    let before = errno();
-    let size = mem::size_of::<u32>() as libc::socklen_t;
-    // SAFETY: the kernel reads `size` bytes from `mark`, which outlives the call.
-    let result =
-        unsafe { libc::setsockopt(fd, SOL_SOCKET, SO_MARK, (&raw const mark).cast(), size) };
-    if result == 0 {
-        return fd;
-    }
-    let reason = errno();
-    unmarked(fd, before, &Problem::Refused { mark, reason })
-}
-
-/// Reports a socket without its mark, and refuses it when asked to. A socket that
-/// is handed out leaves errno as it was `before`.
+/// Reports a socket without its mark, and refuses it when asked to. Handing it out
+/// leaves errno alone.
 #[cold]
-fn unmarked(fd: c_int, before: c_int, problem: &Problem) -> c_int {
+fn unmarked(fd: c_int, problem: &Problem) -> c_int {
+    let before = errno();
     let strict = STRICT.load(Ordering::Relaxed);
     if !REPORTED.swap(true, Ordering::Relaxed) {
         // When it is descriptor 2 itself, standard error was closed: what is written
@@ -117,28 +108,8 @@ extern "C" fn prepare() {
     // SAFETY: the name is a C string.
     let mut next = unsafe { libc::dlsym(RTLD_NEXT, c"socket".as_ptr()) };
     if next.is_null() {
-        next = kernel_socket as Socket as *mut c_void;
+        next = kernel::socket as Socket as *mut c_void;
     }
     NEXT.store(next, Ordering::Release);
     set_errno(before);
-}
-
-/// Where there is no other `socket()`: the system call. These architectures got one
-/// of its own only with Linux 4.3, and the older multiplexer remains.
-#[cfg(any(target_arch = "x86", target_arch = "s390x", target_arch = "m68k"))]
-extern "C" fn kernel_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
-    /// linux/net.h
-    const SYS_SOCKET: c_int = 1;
-    let arguments = [domain, kind, protocol].map(libc::c_long::from);
-    // SAFETY: the kernel reads three longs.
-    let fd = unsafe { libc::syscall(libc::SYS_socketcall, SYS_SOCKET, arguments.as_ptr()) };
-    fd as c_int
-}
-
-/// Where there is no other `socket()`: the system call.
-#[cfg(not(any(target_arch = "x86", target_arch = "s390x", target_arch = "m68k")))]
-extern "C" fn kernel_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
-    // SAFETY: three numbers; no memory of ours is involved.
-    let fd = unsafe { libc::syscall(libc::SYS_socket, domain, kind, protocol) };
-    fd as c_int
 }
