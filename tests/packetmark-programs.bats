@@ -50,7 +50,7 @@ watch() {
 }
 
 with_library() {
-	on node env LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_MARK=1 "$@"
+	on node env LD_PRELOAD="$LIBPACKETMARK" LIBPACKETMARK_MARK=1 "$@"
 }
 
 all_marked() {
@@ -78,6 +78,7 @@ marks() {
 	watch "$match"
 	run -0 with_library "$@"
 	[[ $output == *"$expected"* ]]
+	[[ $output != *libpacketmark* ]]
 	all_marked
 	# It may find nothing without the mark: the mesh has no way to the VPN server.
 	run on node "$@"
@@ -138,7 +139,7 @@ fastd_to() {
 }
 
 marked_fastd() {
-	daemon node fastd env LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_MARK=1 \
+	daemon node fastd env LD_PRELOAD="$LIBPACKETMARK" LIBPACKETMARK_MARK=1 \
 		fastd --config "$LAB_DIR/node/fastd.conf"
 }
 
@@ -192,7 +193,7 @@ asked() {
 
 @test "dnsmasq as Gluon runs it" {
 	watch 'oifname br-wan udp dport 53'
-	forwarder LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_MARK=1 -- --nftset=/keeps.cap.net.admin/4#ip#none#none
+	forwarder LD_PRELOAD="$LIBPACKETMARK" LIBPACKETMARK_MARK=1 -- --nftset=/keeps.cap.net.admin/4#ip#none#none
 	run -0 asked
 	[ "$output" = '"home"' ]
 	all_marked
@@ -213,7 +214,7 @@ complaints() {
 
 @test "dnsmasq that drops its capabilities: said once; strict, nothing leaves" {
 	watch 'oifname br-wan udp dport 53'
-	forwarder LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_MARK=1 --
+	forwarder LD_PRELOAD="$LIBPACKETMARK" LIBPACKETMARK_MARK=1 --
 	for _ in 1 2 3; do
 		run -0 asked
 		[ "$output" = '"home"' ]
@@ -221,7 +222,7 @@ complaints() {
 	none_marked
 	[ "$(complaints)" -eq 1 ]
 	daemon_stop node forwarder
-	forwarder LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_MARK=1 LIBPACKETMARK_STRICT=1 --
+	forwarder LD_PRELOAD="$LIBPACKETMARK" LIBPACKETMARK_MARK=1 LIBPACKETMARK_STRICT=1 --
 	for _ in 1 2 3; do
 		run asked
 		[[ $output != *home* ]]

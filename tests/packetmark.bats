@@ -16,7 +16,7 @@ setup_file() {
 under() {
 	local mark=$1
 	shift
-	env LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_MARK="$mark" "$@"
+	env LD_PRELOAD="$LIBPACKETMARK" LIBPACKETMARK_MARK="$mark" "$@"
 }
 
 # The same where the kernel refuses every mark.
@@ -26,11 +26,11 @@ refused() {
 
 # library FILE: the one that all this is about.
 library() {
-	PACKETMARK=$1
+	LIBPACKETMARK=$1
 	REFUSED=(setpriv --bounding-set "-net_admin,-net_raw" --
-		env LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_MARK=7)
+		env LD_PRELOAD="$LIBPACKETMARK" LIBPACKETMARK_MARK=7)
 }
-library "$PACKETMARK"
+library "$LIBPACKETMARK"
 
 # Runs the rest of the line once for each libc, which is in $libc and, with its
 # programs, in $dir.
@@ -49,15 +49,15 @@ one_message() {
 }
 
 @test "the file is small, needs no other and exports one symbol" {
-	[ "$(stat -c %s "$PACKETMARK")" -le 6144 ]
-	run -0 nm -D --defined-only "$PACKETMARK"
+	[ "$(stat -c %s "$LIBPACKETMARK")" -le 6144 ]
+	run -0 nm -D --defined-only "$LIBPACKETMARK"
 	[ "${#lines[@]}" -eq 1 ]
 	[[ ${lines[0]} == *" T socket" ]]
-	run -0 readelf -dVW "$PACKETMARK"
+	run -0 readelf -dVW "$LIBPACKETMARK"
 	[[ $output == *INIT_ARRAY* ]]
 	[[ $output != *NEEDED* ]]
 	[[ $output != *"Version needs"* ]]
-	run -0 readelf -SW "$PACKETMARK"
+	run -0 readelf -SW "$LIBPACKETMARK"
 	[[ $output != *.symtab* ]]
 }
 
@@ -85,7 +85,7 @@ values() {
 		[ "$output" = "inet mark ${pair#*=}" ]
 		[ -z "$stderr" ]
 	done
-	run -0 --separate-stderr env LD_PRELOAD="$PACKETMARK" LIBPACKETMARK_STRICT=1 "$dir/sockets" one
+	run -0 --separate-stderr env LD_PRELOAD="$LIBPACKETMARK" LIBPACKETMARK_STRICT=1 "$dir/sockets" one
 	[ "$output" = "inet mark 0" ]
 	[ -z "$stderr" ]
 }
@@ -103,7 +103,7 @@ malformed() {
 	# A program without such sockets has nothing to be told.
 	run -0 --separate-stderr under x true
 	[ -z "$stderr" ]
-	run -0 --separate-stderr env LIBPACKETMARK_STRICT=1 LD_PRELOAD="$PACKETMARK" \
+	run -0 --separate-stderr env LIBPACKETMARK_STRICT=1 LD_PRELOAD="$LIBPACKETMARK" \
 		LIBPACKETMARK_MARK=x "$dir/sockets" leak
 	[ "$output" = "failed 100 left 0" ]
 	one_message "*; socket() fails"
@@ -132,6 +132,20 @@ refused_once() {
 		one_message "sockets: libpacketmark: cannot set mark 7 on a socket: not permitted, needs CAP_NET_ADMIN (or CAP_NET_RAW since Linux 5.17); *unmarked"
 		[[ $output == *"mark 0" || $output == "wrong 3200" ]]
 	done
+}
+
+@test "a capability that is laid down is taken up for the mark, and laid down again" {
+	each_libc laid_down
+}
+laid_down() {
+	local errno
+	errno=$("$dir/sockets" errno | sed -n 's/^worked //p')
+	run -0 --separate-stderr under 7 LIBPACKETMARK_STRICT=1 "$dir/sockets" laid-down
+	[ "$output" = "$errno mark 7"$'\nin effect 0' ]
+	[ -z "$stderr" ]
+	run -0 --separate-stderr refused "$dir/sockets" laid-down
+	[ "$output" = "$errno mark 0"$'\nin effect 0' ]
+	one_message "*not permitted*"
 }
 
 @test "strict: socket() fails with the kernel's errno and leaks nothing, others work" {
@@ -179,7 +193,7 @@ closed() {
 }
 constructor() {
 	local order crashes=0
-	for order in "$PACKETMARK:$dir/early.so" "$dir/early.so:$PACKETMARK"; do
+	for order in "$LIBPACKETMARK:$dir/early.so" "$dir/early.so:$LIBPACKETMARK"; do
 		run -0 --separate-stderr env LD_PRELOAD="$order" LIBPACKETMARK_MARK=7 "$dir/sockets" one
 		[ "$output" = "inet mark 7" ]
 		[ "$stderr" = "early mark 7" ]
@@ -210,7 +224,7 @@ lives() {
 }
 beside() {
 	local order
-	for order in "$PACKETMARK:$dir/other.so" "$dir/other.so:$PACKETMARK"; do
+	for order in "$LIBPACKETMARK:$dir/other.so" "$dir/other.so:$LIBPACKETMARK"; do
 		run -0 --separate-stderr env LD_PRELOAD="$order" LIBPACKETMARK_MARK=7 "$dir/sockets" one
 		[ "$output" = "inet mark 7" ]
 		[ "$stderr" = "other socket" ]
@@ -223,7 +237,7 @@ beside() {
 no_next() {
 	run -0 under 7 "$dir/no-next" all
 	[ "$output" = "$(under 7 "$dir/sockets" all)" ]
-	run -0 env LIBPACKETMARK_MARK=7 "$dir/sockets" load "$PACKETMARK"
+	run -0 env LIBPACKETMARK_MARK=7 "$dir/sockets" load "$LIBPACKETMARK"
 	[ "$output" = $'inet mark 7\nnone failed Protocol not supported' ]
 	# The original calls a null pointer here.
 	run -139 env LD_PRELOAD="$dir/original.so" LIBPACKETMARK_MARK=7 "$dir/no-next" one
@@ -240,15 +254,15 @@ build() {
 	build CARGO_PROFILE_RELEASE_PANIC=unwind CARGO_PROFILE_RELEASE_OPT_LEVEL=z \
 		CARGO_PROFILE_RELEASE_LTO=true CARGO_PROFILE_RELEASE_DEBUG=false \
 		cargo build --quiet --locked --profile preload -p packetmark
-	[ "$(stat -c %s "$PACKETMARK")" -le 6144 ]
+	[ "$(stat -c %s "$LIBPACKETMARK")" -le 6144 ]
 	each_libc families
 	each_libc strict
 }
 
 @test "it is the same where Rust has no inline assembly" {
 	build cargo build --quiet --locked --profile preload -p packetmark --features portable
-	[ "$(stat -c %s "$PACKETMARK")" -le 6144 ]
-	run -0 nm -D "$PACKETMARK"
+	[ "$(stat -c %s "$LIBPACKETMARK")" -le 6144 ]
+	run -0 nm -D "$LIBPACKETMARK"
 	[[ $output == *" U setsockopt"* ]]
 	each_libc families
 	each_libc errno_kept

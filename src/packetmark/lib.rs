@@ -15,6 +15,8 @@ mod message;
 
 // A test program is not to have its own socket() replaced.
 #[cfg(not(test))]
+mod capability;
+#[cfg(not(test))]
 mod kernel;
 #[cfg(not(test))]
 mod preload;

@@ -4,8 +4,9 @@ use core::ffi::{c_int, c_void};
 use core::mem;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
-use libc::{AF_INET, AF_INET6, RTLD_NEXT, STDERR_FILENO};
+use libc::{AF_INET, AF_INET6, EPERM, RTLD_NEXT, STDERR_FILENO};
 
+use crate::capability;
 use crate::kernel;
 use crate::mark;
 use crate::process::{errno, set_errno, variable};
@@ -54,7 +55,7 @@ fn internet_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
         0 => fd,
         mark => match kernel::set_mark(fd, &MARK) {
             Ok(()) => fd,
-            Err(reason) => unmarked(fd, &Problem::Refused { mark, reason }),
+            Err(reason) => refused(fd, mark, reason),
         },
     }
 }
@@ -63,6 +64,21 @@ fn internet_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
 extern "C" fn first_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     prepare();
     next()(domain, kind, protocol)
+}
+
+/// Tries again with more privilege, where there is more. Leaves errno alone.
+#[cold]
+fn refused(fd: c_int, mark: u32, reason: c_int) -> c_int {
+    let before = errno();
+    let again = match reason {
+        EPERM => capability::raised(|| kernel::set_mark(fd, &MARK)),
+        _ => None,
+    };
+    set_errno(before);
+    match again {
+        Some(Ok(())) => fd,
+        _ => unmarked(fd, &Problem::Refused { mark, reason }),
+    }
 }
 
 /// Reports a socket without its mark, and refuses it when asked to. Handing it out

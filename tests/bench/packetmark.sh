@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # What libpacketmark costs a program: instructions (callgrind), system calls and
 # time per socket()+close(), beside no library and what Gluon's C library does.
-# Usage: tests/bench/packetmark.sh [ROUNDS]; PACKETMARK=FILE measures another build.
+# Usage: tests/bench/packetmark.sh [ROUNDS]; LIBPACKETMARK=FILE measures another build.
 set -eu
 cd "$(dirname "$(readlink -f "$0")")/../.."
 rounds=${1:-15}
-ours=${PACKETMARK:-$PWD/target/preload/libpacketmark.so}
+ours=${LIBPACKETMARK:-$PWD/target/preload/libpacketmark.so}
 [ -f "$ours" ] || {
 	echo "$ours is not built: cargo build --profile preload -p packetmark" >&2
 	exit 1

@@ -2,13 +2,13 @@
 # For tests of libpacketmark.so: where it is, and programs that use it.
 
 _repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-: "${PACKETMARK:=$_repo/target/preload/libpacketmark.so}"
-export PACKETMARK
+: "${LIBPACKETMARK:=$_repo/target/preload/libpacketmark.so}"
+export LIBPACKETMARK
 unset LD_PRELOAD LIBPACKETMARK_MARK LIBPACKETMARK_STRICT
 
 packetmark_built() {
-	[ -f "$PACKETMARK" ] || {
-		echo "$PACKETMARK is not built: cargo build --profile preload -p packetmark" >&2
+	[ -f "$LIBPACKETMARK" ] || {
+		echo "$LIBPACKETMARK is not built: cargo build --profile preload -p packetmark" >&2
 		return 1
 	}
 }

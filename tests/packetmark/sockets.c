@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,6 +99,22 @@ static int without_stderr(const char *file) {
 	show("inet", socket(AF_INET, SOCK_STREAM, 0));
 	show("inet", socket(AF_INET, SOCK_STREAM, 0));
 	return file ? 0 : mark_of(STDERR_FILENO) < 0;
+}
+
+// Capabilities permitted but not in effect, as ping of iputils has them; and what
+// is in effect afterwards.
+static int laid_down(void) {
+	struct { unsigned version; int pid; } header = {0x20080522, 0};
+	struct { unsigned effective, permitted, inheritable; } words[2];
+	syscall(SYS_capget, &header, words);
+	words[0].effective &= ~(1u << 12 | 1u << 13);
+	syscall(SYS_capset, &header, words);
+	errno = ENOTTY;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	printf("%s mark %ld\n", strerror(errno), mark_of(fd));
+	syscall(SYS_capget, &header, words);
+	printf("in effect %x\n", words[0].effective & (1u << 12 | 1u << 13));
+	return 0;
 }
 
 // How many descriptors 100 calls leave behind.
@@ -193,6 +210,8 @@ int main(int argc, char **argv) {
 		return without_stderr(NULL);
 	if (!strcmp(what, "null-stderr"))
 		return without_stderr("/dev/null");
+	if (!strcmp(what, "laid-down"))
+		return laid_down();
 	if (!strcmp(what, "errno"))
 		return errno_kept();
 	if (!strcmp(what, "leak"))
