@@ -18,14 +18,17 @@ setup_file() {
 }
 
 # A system log of the node's own, /run/messages. The computer's /dev/log is not
-# touched, nor read.
+# touched, nor read. The new /dev is whole when it appears, or else somebody's
+# 2>/dev/null makes a file there.
 syslog_up() {
 	on node sh -ec "
-		mount -t tmpfs dev /dev
-		mknod -m 666 /dev/null c 1 3
-		mknod -m 666 /dev/urandom c 1 9
-		mkdir /dev/net
-		mknod /dev/net/tun c 10 200
+		mkdir /run/dev
+		mount -t tmpfs dev /run/dev
+		mkdir /run/dev/net
+		mknod -m 666 /run/dev/null c 1 3
+		mknod -m 666 /run/dev/urandom c 1 9
+		mknod /run/dev/net/tun c 10 200
+		mount --bind /run/dev /dev
 	"
 	daemon node syslogd busybox syslogd -n -O /run/messages
 	wait_for 5 test -S "/proc/$(<"$LAB_DIR/node/holder")/root/dev/log"

@@ -9,7 +9,7 @@ use libc::{AF_INET, AF_INET6, EPERM, RTLD_NEXT, STDERR_FILENO};
 use crate::capability;
 use crate::kernel;
 use crate::mark;
-use crate::process::{errno, set_errno, variable};
+use crate::process::{self, errno, set_errno, variable};
 use crate::report::{self, Problem};
 
 type Socket = extern "C" fn(c_int, c_int, c_int) -> c_int;
@@ -23,8 +23,6 @@ static MARK: AtomicU32 = AtomicU32::new(0);
 static MALFORMED: AtomicBool = AtomicBool::new(false);
 /// Whether a socket that does not get its mark is refused.
 static STRICT: AtomicBool = AtomicBool::new(false);
-/// Whether the one message is out.
-static REPORTED: AtomicBool = AtomicBool::new(false);
 
 /// Reads the environment before the program can change it, and before there are
 /// threads and signal handlers, in which `dlsym` and `getenv` are not safe.
@@ -87,7 +85,7 @@ fn refused(fd: c_int, mark: u32, reason: c_int) -> c_int {
 fn unmarked(fd: c_int, problem: &Problem) -> c_int {
     let before = errno();
     let strict = STRICT.load(Ordering::Relaxed);
-    if !REPORTED.swap(true, Ordering::Relaxed) {
+    if process::once() {
         // When it is descriptor 2 itself, standard error was closed: what is written
         // there is data on a socket, or SIGPIPE.
         report::write(problem, strict, fd != STDERR_FILENO);

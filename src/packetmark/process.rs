@@ -1,5 +1,6 @@
 //! What a process has from its libc: environment, name, errno.
 
+use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int};
 
 unsafe extern "C" {
@@ -49,4 +50,17 @@ pub fn set_errno(value: c_int) {
     let place = unsafe { libc::__errno_location() };
     // SAFETY: this thread's own errno, always there.
     unsafe { *place = value }
+}
+
+/// True for one caller in this process and what it forks, whatever the thread.
+///
+/// libc's mutex, taken and never given back: an atomic exchange of our own would
+/// bring 1.4 KB of processor detection with it on arm64.
+pub fn once() -> bool {
+    struct Mutex(UnsafeCell<libc::pthread_mutex_t>);
+    // SAFETY: a mutex is made to be shared, and only libc touches it.
+    unsafe impl Sync for Mutex {}
+    static TAKEN: Mutex = Mutex(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+    // SAFETY: initialized, and it stays where it is.
+    unsafe { libc::pthread_mutex_trylock(TAKEN.0.get()) == 0 }
 }

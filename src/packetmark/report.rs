@@ -36,7 +36,8 @@ impl Problem {
 /// Writes the message: to standard error, and where that is not `open` or is
 /// /dev/null, to the system log. It may leave any errno.
 pub fn write(problem: &Problem, strict: bool, open: bool) {
-    let line = compose(problem, strict);
+    let mut line = Line::new();
+    compose(&mut line, problem, strict);
     let text = line.bytes();
     if open && !stderr_is_null() {
         // Not write(), which another library may interpose and a thread may be cancelled in.
@@ -56,8 +57,7 @@ pub fn write(problem: &Problem, strict: bool, open: bool) {
     }
 }
 
-fn compose(problem: &Problem, strict: bool) -> Line {
-    let mut line = Line::new();
+fn compose(line: &mut Line, problem: &Problem, strict: bool) {
     line.text(program()).text(b": libpacketmark: ");
     match *problem {
         Problem::Malformed => line
@@ -79,7 +79,6 @@ fn compose(problem: &Problem, strict: bool) -> Line {
         false => b"; traffic goes out unmarked",
     };
     line.text(outcome);
-    line
 }
 
 /// Whether nobody reads standard error. dnsmasq is such a daemon: it opens its
