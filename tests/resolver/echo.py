@@ -67,8 +67,9 @@ def main():
                 query, client = key.fileobj.recvfrom(65535)
                 try:
                     key.fileobj.sendto(reply(query), client)
-                except (IndexError, OSError) as error:
-                    print("no reply to %s: %s" % (query.hex(), error), file=sys.stderr)
+                except (IndexError, OSError):
+                    # Garbage, or larger than a datagram may be.
+                    pass
 
 
 if __name__ == "__main__":

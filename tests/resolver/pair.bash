@@ -2,6 +2,9 @@
 # Two machines for tests of the resolver: `node`, where it runs, and `wan`, where
 # its servers are. To be loaded after lab/lab.
 
+# wire.py is imported from the source tree, which stays clean.
+export PYTHONDONTWRITEBYTECODE=1
+
 # The servers' addresses, all on `wan`, and the node's.
 readonly SERVER1=10.9.0.1 SERVER2=10.9.0.2 SERVER6=2001:db8:9::1
 readonly NODE4=10.9.0.10 NODE6=2001:db8:9::10
@@ -24,7 +27,7 @@ pair_up() {
 		ip addr add $SERVER6/64 dev lan
 	" || return
 	probe node marked out oifname br-wan meta l4proto '{ tcp, udp }' th dport 53 meta mark and 1 == 1
-	probe node unmarked out meta l4proto '{ tcp, udp }' th dport 53 meta mark and 3 == 0
+	probe node unmarked out oifname != lo meta l4proto '{ tcp, udp }' th dport 53 meta mark and 3 == 0
 }
 
 # Queries have left, and every one of them with the mark.
