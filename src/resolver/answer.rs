@@ -12,16 +12,14 @@ use std::time::Instant;
 use hickory_server::net::NetError;
 use hickory_server::net::runtime::{Time, TokioTime};
 use hickory_server::net::xfer::Protocol;
-use hickory_server::proto::op::{
-    Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode,
-};
+use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
 use hickory_server::proto::rr::rdata::TXT;
 use hickory_server::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_server::proto::serialize::binary::{BinDecodable, BinDecoder, BinEncoder};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder, Queries};
 
-use super::message::{MAX_QUERY, questions};
+use super::message::{self, Kind, MAX_QUERY};
 use super::upstream::{State, Upstream};
 
 /// What `version.bind` says.
@@ -63,6 +61,9 @@ pub fn encode(
     protocol: Protocol,
     reason: Reason,
 ) -> Option<Vec<u8>> {
+    if message::classify(message) == Kind::Ignore {
+        return None;
+    }
     let encoded = Encoded::new(protocol);
     match read(message, client, protocol) {
         Some(request) => {
@@ -81,7 +82,7 @@ pub fn encode(
 /// hickory would make room, nor of a long one: a few bytes that point to a name
 /// take hundreds of bytes when they are decoded.
 fn read(message: &[u8], client: SocketAddr, protocol: Protocol) -> Option<Request> {
-    let modest = message.len() <= MAX_QUERY && questions(message) <= 1;
+    let modest = message.len() <= MAX_QUERY && message::questions(message) <= 1;
     modest
         .then(|| Request::from_bytes(message.to_vec(), client, protocol).ok())
         .flatten()
@@ -221,9 +222,6 @@ async fn header_only(message: &[u8], reason: Reason, mut response: Encoded) {
     let Ok(header) = Header::read(&mut decoder) else {
         return;
     };
-    if header.metadata.message_type == MessageType::Response {
-        return;
-    }
     let Ok(nothing) = Queries::read(&mut BinDecoder::new(&[]), 0) else {
         return;
     };
