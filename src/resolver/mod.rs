@@ -13,7 +13,7 @@ mod pool;
 mod privilege;
 mod random;
 mod relay;
-mod servers;
+pub mod servers;
 mod socket;
 mod tcp;
 pub mod upstream;

@@ -216,7 +216,9 @@ impl<C> OpenQueries<C> {
             message::set_id(reply, query.client_id);
             if failure {
                 query.done.push(from);
-                query.failure.get_or_insert_with(|| reply.to_vec());
+                query
+                    .failure
+                    .get_or_insert_with(|| query.question.abridged(reply));
                 over = query.ask_next(now, wire, &mut self.upstreams);
             } else {
                 wire.reply(&query.client, reply);
