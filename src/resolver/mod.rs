@@ -8,6 +8,7 @@
 pub mod answer;
 mod follow;
 pub mod message;
+mod numbers;
 mod open;
 mod pool;
 mod privilege;

@@ -19,8 +19,8 @@ if [ "${1-}" != --inside ]; then
 fi
 trap 'exit 130' INT TERM
 
-gluon_wan=$(readlink -f "${GLUON_WAN:-$repo/target/release/gluon-wan}")
-libpacketmark=$(readlink -f "${LIBPACKETMARK:-$repo/target/preload/libpacketmark.so}")
+gluon_wan=${GLUON_WAN:-$repo/target/release/gluon-wan}
+libpacketmark=${LIBPACKETMARK:-$repo/target/preload/libpacketmark.so}
 rounds=${ROUNDS:-5}
 seconds_busy=${SECONDS_BUSY:-3}
 seconds_paced=${SECONDS_PACED:-5}
@@ -36,6 +36,10 @@ fail() {
 	say "bench: $*"
 	exit 1
 }
+
+for file in "$gluon_wan" "$libpacketmark" /usr/sbin/dnsmasq; do
+	[ -e "$file" ] || fail "$file is missing (make bench builds and installs what is needed)"
+done
 
 # The upstream is in a namespace of its own behind a veth, and only table 1
 # leads there: a query without the mark gets nowhere, so a peer that does not
@@ -82,9 +86,10 @@ set_up() {
 	END
 	$inside knotd -c $work/knot.conf >$work/knotd.log 2>&1 &
 
-	mkdir $work/config
-	printf "config resolver\n\toption resolv_file '%s'\n" $work/resolv.conf >$work/config/gluon-wan
-	echo "nameserver $server" >$work/resolv.conf
+	# In directories of their own: both are watched.
+	mkdir $work/config $work/servers
+	printf "config resolver\n\toption resolv_file '%s'\n" $work/servers/resolv.conf >$work/config/gluon-wan
+	echo "nameserver $server" >$work/servers/resolv.conf
 	gcc -O2 -o $work/relay "$here/resolver/relay.c"
 	gcc -O2 -o $work/first-answer "$here/resolver/first-answer.c"
 	local try=0
@@ -109,7 +114,7 @@ command_of() {
 		environment=("LD_PRELOAD=$libpacketmark" LIBPACKETMARK_MARK=1)
 		command=(/usr/sbin/dnsmasq --conf-file=/dev/null --user=root --interface=lo "--port=$port"
 			--no-hosts --keep-in-foreground "--pid-file=$work/dnsmasq.pid" --cache-size=0
-			"--resolv-file=$work/resolv.conf")
+			"--resolv-file=$work/servers/resolv.conf")
 		;;
 	relay-*) command=("$work/relay" "${1#relay-}" "$port" "$server" 1) ;;
 	esac
@@ -197,7 +202,7 @@ starts() {
 instructions() {
 	local peer=$1 runs count=()
 	for runs in 3 13; do
-		start "$peer" valgrind --tool=callgrind --callgrind-out-file=/dev/null
+		start "$peer" valgrind --vgdb=no --tool=callgrind --callgrind-out-file=/dev/null
 		busy -n $runs
 		stop
 		count+=("$(awk '/Collected/ { print $NF }' $work/stderr)")
