@@ -17,6 +17,7 @@ mod relay;
 mod servers;
 mod socket;
 mod tcp;
+mod timer;
 pub mod upstream;
 
 use std::io;

@@ -20,6 +20,7 @@ use super::message::{self, Kind};
 use super::open::{OpenQueries, Rejected, SocketKey, Wire};
 use super::pool::{INTEREST, Pool, Registered};
 use super::random::Random;
+use super::timer::Timer;
 use super::upstream::{Upstream, UpstreamId};
 use crate::config::Server;
 use crate::ready;
@@ -160,18 +161,17 @@ impl Relay {
     /// Wakes up when something is due, and only then; for ever.
     ///
     /// # Errors
-    /// None: the type is that of the tasks beside it.
+    /// The kernel's limits.
     pub async fn keep_time(self: Arc<Self>) -> io::Result<()> {
+        let timer = Timer::new()?;
         loop {
-            let due = self.lock().open.due();
-            match due {
-                None => self.sooner.notified().await,
-                Some(due) => tokio::select! {
-                    () = tokio::time::sleep_until(due.into()) => {
-                        self.with(|open, out, _| open.tick(out.now, out));
-                    }
-                    () = self.sooner.notified() => {}
-                },
+            timer.set(self.lock().open.due())?;
+            tokio::select! {
+                expired = timer.expired() => {
+                    expired?;
+                    self.with(|open, out, _| open.tick(out.now, out));
+                }
+                () = self.sooner.notified() => {}
             }
         }
     }
