@@ -8,6 +8,7 @@
 pub mod answer;
 mod follow;
 pub mod message;
+mod numbers;
 mod open;
 mod pool;
 mod privilege;
@@ -16,6 +17,7 @@ mod relay;
 pub mod servers;
 mod socket;
 mod tcp;
+mod timer;
 pub mod upstream;
 
 use std::io;
