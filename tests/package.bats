@@ -88,22 +88,44 @@ update() {
 	[ "$(stat -c %a "$RESOLV")" = 644 ]
 }
 
-@test "update: servers that the user gave an interface are active, and count" {
-	netifd_says "$ROOT" wan br-wan 198.51.100.53 ''
+@test "update: servers that the user gave an interface are active, and come first" {
+	netifd_says "$ROOT" wan br-wan 198.51.100.53 192.0.2.1
 	netifd_says "$ROOT" wan6 br-wan FEBF::1 ''
 	update
-	diff "$RESOLV" - <<<$'nameserver 198.51.100.53\nnameserver FEBF::1%br-wan'
+	diff "$RESOLV" - <<<$'nameserver 198.51.100.53\nnameserver 192.0.2.1\nnameserver FEBF::1%br-wan'
 }
 
-@test "update: interfaces come from all drop-ins, also without a last newline, and odd names are passed over" {
+@test "update: a link-local server without a device is of no use, an interface that is down has its lower device" {
+	netifd_says "$ROOT" wan '' '' 'fe80::1 192.0.2.1'
+	netifd_says "$ROOT" wan6 br-wan '' fe80::2
+	sed -i '/l3_device/d' "$ROOT/var/run/netifd/wan6.json"
+	sed -i '/device/d' "$ROOT/var/run/netifd/wan.json"
+	update
+	diff "$RESOLV" - <<<$'nameserver 192.0.2.1\nnameserver fe80::2%br-wan'
+}
+
+@test "update: an answer that does not come changes nothing" {
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
+	netifd_says "$ROOT" wan6 br-wan '' 2001:db8::1
+	update
+	# 7 is UBUS_STATUS_TIMEOUT.
+	printf '#!/bin/sh\ncase $2 in network.interface.wan) exit 7 ;; esac\nubus.quick "$@"\n' >"$ROOT/tmp/ubus"
+	mv "$ROOT/bin/ubus" "$ROOT/bin/ubus.quick"
+	install "$ROOT/tmp/ubus" "$ROOT/bin/ubus"
+	run -1 update
+	diff "$RESOLV" - <<<$'nameserver 192.0.2.1\nnameserver 2001:db8::1'
+	grep -q 'netifd does not say what it knows of wan:' "$ROOT/var/log/messages"
+}
+
+@test "update: interfaces come from all drop-ins, also without a last newline, and odd names do no harm" {
 	printf 'wwan' >"$ROOT/lib/gluon/wan-dnsmasq/interface.d/100-own"
-	printf '\n# a remark\nx;reboot\nno-such\n*\ntether' >"$ROOT/lib/gluon/wan-dnsmasq/interface.d/110-own"
+	printf '\n# a remark\nx;>/tmp/x\nno-such\n*\ntether' >"$ROOT/lib/gluon/wan-dnsmasq/interface.d/110-own"
 	netifd_says "$ROOT" wwan wwan0 '' 192.0.2.3
 	netifd_says "$ROOT" tether usb0 '' fe80::2
 	update
 	diff "$RESOLV" - <<<$'nameserver 192.0.2.3\nnameserver fe80::2%usb0'
 	grep -q 'network.interface.cellular_4 ' "$ROOT/var/log/calls"
-	run ! grep -q 'reboot\|network.interface.no' "$ROOT/var/log/calls"
+	[ ! -e "$ROOT/tmp/x" ]
 }
 
 @test "update: static servers win, and netifd is not asked" {

@@ -10,7 +10,7 @@ APPLETS='sh ash [ awk basename cat chmod cmp cp cut dirname echo env false grep 
 	mktemp mv printf pwd readlink rm rmdir sed sleep sort tail test touch tr true wc setsid'
 
 # Real programs in place of the stand-ins, to compare the two: a prefix with
-# bin/uci, bin/jshn, share/libubox/jshn.sh and network.sh (not in the repository).
+# bin/uci and bin/jsonfilter (not in the repository).
 : "${OPENWRT_TOOLS:=}"
 
 # router_make DIR [PROGRAM...]: the programs are copied with their libraries.
@@ -43,13 +43,11 @@ router_program() {
 
 router_real_tools() {
 	local tool
-	for tool in uci jshn; do
+	for tool in uci jsonfilter; do
 		router_program "$1" "$OPENWRT_TOOLS/bin/$tool" || return
+		rm -f "$1"/{bin,sbin}/$tool
+		ln -s "$OPENWRT_TOOLS/bin/$tool" "$1/bin/$tool" || return
 	done
-	ln -sf "$OPENWRT_TOOLS/bin/uci" "$1/sbin/uci"
-	ln -sf "$OPENWRT_TOOLS/bin/jshn" "$1/bin/jshn"
-	install -D "$OPENWRT_TOOLS/share/libubox/jshn.sh" "$1/usr/share/libubox/jshn.sh"
-	install -D "$OPENWRT_TOOLS/network.sh" "$1/lib/functions/network.sh"
 }
 
 # netifd_says ROOT INTERFACE DEVICE ACTIVE INACTIVE: the status of an interface
