@@ -89,12 +89,17 @@ pub fn listen_tcp(on: SocketAddr) -> io::Result<TcpListener> {
 
 /// Bound to the loopback device, not only to its address: a redirected query
 /// has any local address as its source, while no other machine's packet comes
-/// in through `lo`, whatever route_localnet says.
+/// in through `lo`, whatever route_localnet says. Where the address is not there
+/// yet, or no longer, the socket waits for it: at boot and in a gluon-reload `lo`
+/// is down for a while.
 fn loopback(on: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let kind = kind.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(on), kind, Some(protocol))?;
     if on.is_ipv6() {
         socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
     }
     if protocol == Protocol::TCP {
         socket.set_reuse_address(true)?;
