@@ -22,7 +22,6 @@ setup() {
 	cp -a "$LAB_DIR/template/." "$ROUTER"
 	on node mount --rbind /proc "$ROUTER/proc"
 	on node mount --bind /dev "$ROUTER/dev"
-	# A table of somebody else, so that nft has all chains that it counts with.
 	STATE=$(node_state)
 }
 
@@ -33,13 +32,10 @@ teardown() {
 	wait_for 10 all_ended
 	router /usr/sbin/gluon-wan -c /nowhere clear
 	on node sh -c 'ip link set lo up; nft flush ruleset; umount -l "$1/proc" "$1/dev"' _ "$ROUTER"
-	router_is_bare && rm -rf --one-file-system "$ROUTER"/*
+	# The mounts are seen on the node only.
+	rm -rf --one-file-system "${ROUTER:?}"/*
 	on home ip -br link show lan | grep -q UP || wan_up
 	node_has_wan
-}
-
-router_is_bare() {
-	[ ! -e "$ROUTER/proc/self" ]
 }
 
 # router CMD...: on the router.
@@ -297,9 +293,13 @@ everything() {
 	# And taken away again.
 	printf "\nconfig static\n" >"$ROUTER/etc/config/gluon-wan-dnsmasq"
 	config_change gluon-wan-dnsmasq
-	wait_for 10 grep -q 'servers: 192.0.2.1' <(tail -f "$ROUTER/var/log/messages")
+	wait_for 10 announced_servers_twice
 	[ "$(cat "$ROUTER/var/gluon/wan-dnsmasq/resolv.conf")" = 'nameserver 192.0.2.1' ]
 	[ "$(pids)" = "$before" ]
+}
+
+announced_servers_twice() {
+	[ "$(grep -c 'servers: 192.0.2.1' "$ROUTER/var/log/messages")" -eq 2 ]
 }
 
 resolver_answers_anything() {

@@ -58,18 +58,18 @@ update() {
 	grep -qx "PKG_VERSION:=$version" package/gluon-wan/Makefile
 	run -0 sed -n '/^define .*conffiles/,/^endef/p' package/gluon-wan/Makefile
 	[ "$output" = $'define Package/gluon-wan/conffiles\n/etc/config/gluon-wan\n/etc/config/gluon-wan-dnsmasq\nendef' ]
-	for file in $(grep '^/' <<<"$output"); do
-		[ -f "$TEMPLATE$file" ]
-	done
+	[ -f "$TEMPLATE/etc/config/gluon-wan" ]
+	[ -f "$TEMPLATE/etc/config/gluon-wan-dnsmasq" ]
 }
 
 @test "nothing but a POSIX shell reads the scripts" {
 	cd "$REPO/package/gluon-wan/files"
-	for file in $(grep -rlI '^#!' .); do
+	run -0 grep -rlI '^#!' .
+	while read -r file; do
 		read -r first <"$file"
 		[[ $first == '#!/bin/sh' || $first == '#!/bin/sh /etc/rc.common' ]] || { echo "$file: $first"; false; }
-		router sh -n "${file#.}"
-	done
+		router sh -n "${file#.}" </dev/null
+	done <<<"$output"
 }
 
 # --- the list of servers ------------------------------------------------------------
