@@ -95,11 +95,17 @@ pub fn listen_tcp(on: SocketAddr) -> io::Result<TcpListener> {
 /// Binding to the device would do for IPv4. For IPv6 it would also bind the
 /// answers to it, and the kernel finds no way through `lo` to an address of
 /// another device.
+///
+/// Where the address is not there yet, or no longer, the socket waits for it: at
+/// boot and in a gluon-reload `lo` is down for a while.
 fn loopback(on: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let kind = kind.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(on), kind, Some(protocol))?;
     if on.is_ipv6() {
         socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
     }
     if protocol == Protocol::TCP {
         socket.set_reuse_address(true)?;
