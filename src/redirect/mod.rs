@@ -17,6 +17,7 @@ mod table;
 
 pub use error::{Error, Step};
 pub use events::Events;
+pub use groups::gid;
 pub use kernel::Present;
 pub use table::{Group, Table};
 
