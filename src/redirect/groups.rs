@@ -18,10 +18,7 @@ use crate::log;
 pub fn find(configured: &[config::Group]) -> Result<Vec<Group>, Error> {
     let mut found = Vec::new();
     for group in configured {
-        let gid = match group {
-            config::Group::Id(gid) => Some(*gid),
-            config::Group::Name(name) => look_up(name)?,
-        };
+        let gid = gid(group)?;
         let name = group.to_string();
         warn_once(&name, gid.is_none());
         found.extend(gid.map(|gid| Group { gid, name }));
@@ -34,7 +31,15 @@ pub fn find(configured: &[config::Group]) -> Result<Vec<Group>, Error> {
     Ok(found)
 }
 
-fn look_up(name: &str) -> Result<Option<u32>, Error> {
+/// The number of a group, none where it does not exist.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn gid(group: &config::Group) -> Result<Option<u32>, Error> {
+    let name = match group {
+        config::Group::Id(gid) => return Ok(Some(*gid)),
+        config::Group::Name(name) => name,
+    };
     match unistd::Group::from_name(name) {
         Ok(group) => Ok(group.map(|group| group.gid.as_raw())),
         Err(error) => Err(Error::Lookup {

@@ -19,6 +19,7 @@ mod transaction;
 
 pub use error::{Error, Step};
 pub use events::Events;
+pub use groups::gid;
 pub use kernel::Present;
 pub use table::{Group, Table};
 

@@ -84,7 +84,10 @@ pub struct Outcome {
 pub struct Difference {
     /// What must be there, in words.
     pub wanted: Vec<String>,
-    /// What differs: the changes that `sync` would make, in words.
+    /// Default routes of the WAN in main, in words: what has no mark takes
+    /// them. `sync` moves them to the WAN's table.
+    pub misplaced: Vec<String>,
+    /// What else differs: the changes that `sync` would make, in words.
     pub changes: Vec<String>,
     /// What is wrong and not ours to mend.
     pub obstacles: Vec<Obstacle>,
@@ -123,15 +126,14 @@ pub fn difference(routing: &Routing) -> Result<Difference, Error> {
     let wanted = keeper.wanted(routing, &present);
     let name = |index| name_of(&present.links, index);
     let rules = wanted.rules.iter().map(ToString::to_string);
-    let routes = wanted
-        .routes
-        .iter()
-        .map(|route| route::Shown(route, &name(route.device)).to_string());
+    let words = |route: &Route| route::Shown(route, &name(route.device)).to_string();
     let changes = plan::plan(&wanted, &present);
     Ok(Difference {
-        wanted: rules.chain(routes).collect(),
+        wanted: rules.chain(wanted.routes.iter().map(words)).collect(),
+        misplaced: wanted.misplaced.iter().map(words).collect(),
         changes: changes
             .iter()
+            .filter(|change| !matches!(change, Change::Move { .. }))
             .map(|change| change.words(&name).to_string())
             .collect(),
         obstacles: wanted.obstacles.clone(),
