@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
 use crate::redirect::{self, include};
-use crate::{log, routing, sync};
+use crate::{log, ready, routing, sync};
 
 /// The first look after a pause comes at once, the next ones not sooner than
 /// this, nor than the last one took: a storm of events costs half of the time
@@ -90,13 +90,15 @@ impl<T: AsFd> AsRawFd for Source<T> {
     }
 }
 
+impl<T: AsFd> AsFd for Source<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl<T: AsFd> Source<T> {
     fn register(inner: T) -> io::Result<AsyncFd<Self>> {
-        // SAFETY: AsFd says that the descriptor is open for as long as `inner`
-        // lives, and an event socket does not change it for another.
-        let registered =
-            unsafe { AsyncFd::register_with_interest(Self(inner), Interest::READABLE) };
-        registered.map_err(io::Error::from)
+        ready::register(Self(inner), Interest::READABLE)
     }
 }
 

@@ -334,7 +334,10 @@ fn verdict(payload: &[u8]) -> Result<(), Refused> {
         0.. => Ok(()),
         code => Err(Refused {
             errno: io::Error::from_raw_os_error(-code),
-            reason: reason(rest),
+            reason: match -code {
+                libc::EPERM => "needs root of this network (CAP_NET_ADMIN)".into(),
+                _ => reason(rest),
+            },
         }),
     }
 }

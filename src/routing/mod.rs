@@ -357,10 +357,16 @@ fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change]) -> Outcome {
             Ok(()) => outcome
                 .changes
                 .tell(|| change.past_words(&name).to_string()),
-            Err(refused) => outcome
-                .failures
-                .0
-                .tell(|| format!("{}: {refused}", change.words(&name))),
+            Err(refused) => {
+                outcome
+                    .failures
+                    .0
+                    .tell(|| format!("{}: {refused}", change.words(&name)));
+                // The kernel will say the same of all the others.
+                if refused.is(libc::EPERM) {
+                    break;
+                }
+            }
         }
     }
     outcome
