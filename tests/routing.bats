@@ -16,7 +16,7 @@ teardown() {
 # An advertised default route that stays as it is.
 wan_default() {
 	sh_node "ip addr replace $HOME_NET::2/64 dev br-wan
-		ip -6 route replace default via $HOME dev br-wan proto ra metric ${1-1024} expires 1800"
+		ip -6 route replace default via $HOME_LL dev br-wan proto ra metric ${1-1024} expires 1800"
 }
 
 # What DHCP leaves behind.
@@ -65,29 +65,29 @@ monitor_sees() {
 
 @test "on-link and other routes of the WAN are mirrored, those of the mesh are not" {
 	wan_default
-	sh_node "ip -6 route add 2001:db8:99::/48 via $HOME dev br-wan
-		ip -6 route add 2001:db8:98::/48 via $MESH dev bat0
-		ip -6 route add default from $HOME_NET::/64 via $HOME dev br-wan"
+	sh_node "ip -6 route add 2001:db8:99::/48 via $HOME_LL dev br-wan
+		ip -6 route add 2001:db8:98::/48 via $MESH_LL dev bat0
+		ip -6 route add default from $HOME_NET::/64 via $HOME_LL dev br-wan"
 	gluon_wan sync
 	run -0 on node ip -6 route get 2001:db8:99::1 mark 1
 	[[ $output == *" dev br-wan "*" proto 54 "* ]]
-	run -0 on node ip -6 route get $HOME_NET::5 mark 1
+	run -0 on node ip -6 route get "$HOME_NET::5" mark 1
 	[[ $output == "$HOME_NET::5 "*" dev br-wan "*"table 1 "* && $output != *via* ]]
 	run -0 on node ip -6 route get fe80::5 oif br-wan mark 1
 	[[ $output == *" dev br-wan "*"table 1 "* ]]
 	run -0 on node ip -6 route show table 1
 	[[ $output != *2001:db8:98::* && $output != *bat0* ]]
-	[[ $output == *"default from $HOME_NET::/64 via $HOME dev br-wan"* ]]
+	[[ $output == *"default from $HOME_NET::/64 via $HOME_LL dev br-wan"* ]]
 	run -0 on node ip -6 route show default
 	[[ $output != *br-wan* ]]
 }
 
 @test "the moved route keeps its lifetime, MTU and hop limit; on-link copies need none" {
-	sh_node "ip -6 route add default via $HOME dev br-wan proto ra metric 1024 expires 100 hoplimit 63 mtu 1400
+	sh_node "ip -6 route add default via $HOME_LL dev br-wan proto ra metric 1024 expires 100 hoplimit 63 mtu 1400
 		ip -6 route add $HOME_NET::/64 dev br-wan proto kernel metric 256 expires 100"
 	gluon_wan sync
 	run -0 on node ip -6 route show table 1
-	[[ $output =~ "default via $HOME dev br-wan proto 54 metric 1024 expires "(9[0-9]|100)"sec" ]]
+	[[ $output =~ "default via $HOME_LL dev br-wan proto 54 metric 1024 expires "(9[0-9]|100)"sec" ]]
 	[[ $output == *"mtu 1400 hoplimit 63"* ]]
 	[[ $output == *"$HOME_NET::/64 dev br-wan proto 54 metric 256 pref medium"* ]]
 }
@@ -107,7 +107,7 @@ monitor_sees() {
 @test "what netifd put into the table is left to it, and there again when netifd takes it away" {
 	sh_node "ip -6 route add unreachable default metric 65535 table 1 proto static
 		ip -6 route add fe80::/64 dev br-wan metric 512 table 1 proto static
-		ip -6 route add default via $HOME dev br-wan metric 512 table 1 proto static
+		ip -6 route add default via $HOME_LL dev br-wan metric 512 table 1 proto static
 		ip -6 rule add pref 1 fwmark 1/1 lookup 1"
 	wan_default
 	gluon_wan sync
@@ -118,7 +118,7 @@ monitor_sees() {
 	[ "$(grep -c 'fwmark 0x1/0x1 lookup 1$' <<<"$output")" -eq 1 ]
 	[ "$(grep -c 'fwmark 0x1/0x1 lookup 1 proto 54$' <<<"$output")" -eq 1 ]
 	sh_node "ip -6 route flush table 1 proto static; ip -6 rule del pref 1 protocol unspec
-		ip -6 route add default via $HOME dev br-wan proto ra metric 1024"
+		ip -6 route add default via $HOME_LL dev br-wan proto ra metric 1024"
 	gluon_wan sync
 	right br-wan
 	[ "$(on node ip -6 route show table 1 proto 54 | wc -l)" -eq 4 ]
@@ -186,7 +186,7 @@ monitor_sees() {
 	both_uplinks
 	plug cell wwan0
 	wan_default
-	sh_node "ip -6 route append default via $CELL dev wwan0 proto ra metric 1024 expires 1800"
+	sh_node "ip -6 route append default via $CELL_LL dev wwan0 proto ra metric 1024 expires 1800"
 	gluon_wan sync
 	right br-wan
 	run -0 on node ip -6 route show table 1
@@ -217,7 +217,7 @@ monitor_sees() {
 		ip -6 route add 2001:db8:a::/64 dev bat0 table 300 proto 54
 		ip -6 route add blackhole 2001:db8:b::/64 proto 54
 		ip route add 10.5.0.0/16 proto 54 nexthop via 10.111.0.1 dev bat0 nexthop via 192.168.77.1 dev br-wan
-		ip -6 route add 2001:db8:c::/64 proto 54 nexthop via $HOME dev br-wan nexthop via $MESH dev bat0
+		ip -6 route add 2001:db8:c::/64 proto 54 nexthop via $HOME_LL dev br-wan nexthop via $MESH_LL dev bat0
 		ip route append unreachable default metric 9 table 1 proto 54
 		ip route append default via 192.168.77.9 dev br-wan table 1 proto 54"
 	gluon_wan clear
@@ -231,7 +231,7 @@ monitor_sees() {
 	ipv4_too
 	wan_default
 	wan_default4
-	sh_node "for i in 1 2 3 4 5 6 7 8 9; do ip -6 route add 2001:db8:9\$i::/48 via $HOME dev br-wan; done"
+	sh_node "for i in 1 2 3 4 5 6 7 8 9; do ip -6 route add 2001:db8:9\$i::/48 via $HOME_LL dev br-wan; done"
 	gluon_wan sync
 	clean=$(ours)
 	cat >"$LAB_DIR/node/crash.sh" <<-'END'
@@ -253,7 +253,7 @@ monitor_sees() {
 		done
 	END
 	local round requests
-	crash() { on node sh "$LAB_DIR/node/crash.sh" "$(gluon_wan_path)" "$1" "$HOME" 2>&1; }
+	crash() { on node sh "$LAB_DIR/node/crash.sh" "$(gluon_wan_path)" "$1" "$HOME_LL" 2>&1; }
 	run -0 crash count
 	requests=$output
 	echo "$requests requests"
@@ -293,7 +293,7 @@ all_mirrored() {
 	wan_default
 	on node sh -c "
 		for i in \$(seq 10000); do
-			printf 'route add 2001:db8:%x:%x::/64 via $HOME dev br-wan\n' \$((4096 + i / 100)) \$((i % 100))
+			printf 'route add 2001:db8:%x:%x::/64 via $HOME_LL dev br-wan\n' \$((4096 + i / 100)) \$((i % 100))
 		done | ip -6 -batch -
 	"
 	local start

@@ -12,8 +12,8 @@ load lab/lab
 # Where marked and unmarked packets go, in IPv6 and IPv4.
 readonly FAR_MARKED=2001:db8:51::2 FAR_PLAIN=2001:db8:51::3
 readonly FAR4_MARKED=198.51.100.2 FAR4_PLAIN=198.51.100.3
-# Routers, and the prefixes they advertise.
-readonly HOME=fe80::77:1 CELL=fe80::88:1 MESH=fe80::111:1
+# Routers (HOME_LL and MESH_LL are the lab's), and the prefixes they advertise.
+readonly CELL_LL=fe80::88:1
 readonly HOME_NET=2001:db8:77 CELL_NET=2001:db8:88 MESH_NET=2001:db8:111
 
 # node_between [SYSCTL_VALUE]: home, mesh and node; the kernel takes router
@@ -25,9 +25,9 @@ node_between() {
 	for machine in node home mesh cell; do
 		machine_add "$machine" || return
 	done
-	far_side home lan "$HOME" "$HOME_NET" 192.168.77.1/24
-	far_side mesh lan "$MESH" "$MESH_NET" 10.111.0.1/16
-	far_side cell lan "$CELL" "$CELL_NET" 192.168.88.1/24
+	far_side home lan "$HOME_LL" "$HOME_NET" 192.168.77.1/24
+	far_side mesh lan "$MESH_LL" "$MESH_NET" 10.111.0.1/16
+	far_side cell lan "$CELL_LL" "$CELL_NET" 192.168.88.1/24
 	mkdir -p "$LAB_DIR/node/etc/config"
 	wan_plug && mesh_plug
 }
@@ -66,7 +66,7 @@ mesh_plug() {
 		echo 0 >/proc/sys/net/ipv6/conf/bat0/accept_ra
 		ip addr add $MESH_NET::2/64 dev bat0
 		ip addr add 10.111.0.2/16 dev bat0
-		ip -6 route add default via $MESH dev bat0 metric 512
+		ip -6 route add default via $MESH_LL dev bat0 metric 512
 		ip route add default via 10.111.0.1 dev bat0 metric 100
 	"
 }
