@@ -47,7 +47,9 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Sync { watch: true } => watch::run(&invocation.config_dir, load()?)?,
         Command::Clear => sync::clear(&load()?)?,
         Command::Resolver => resolver::run(&invocation.config_dir, load()?)?,
-        Command::Status { json } => return Ok(status::run(&load()?, json)?),
+        Command::Status { json } => {
+            return Ok(status::run(&invocation.config_dir, &load()?, json)?);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

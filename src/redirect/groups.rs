@@ -18,10 +18,7 @@ use crate::log;
 pub fn find(configured: &[config::Group]) -> Result<Vec<Group>, Error> {
     let mut found = Vec::new();
     for group in configured {
-        let gid = match group {
-            config::Group::Id(gid) => Some(*gid),
-            config::Group::Name(name) => look_up(name)?,
-        };
+        let gid = gid(group)?;
         let name = group.to_string();
         warn_once(&name, gid.is_none());
         found.extend(gid.map(|gid| Group { gid, name }));
@@ -34,7 +31,15 @@ pub fn find(configured: &[config::Group]) -> Result<Vec<Group>, Error> {
     Ok(found)
 }
 
-fn look_up(name: &str) -> Result<Option<u32>, Error> {
+/// The number of a group, none where it does not exist.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn gid(group: &config::Group) -> Result<Option<u32>, Error> {
+    let name = match group {
+        config::Group::Id(gid) => return Ok(Some(*gid)),
+        config::Group::Name(name) => name,
+    };
     match unistd::Group::from_name(name) {
         Ok(group) => Ok(group.map(|group| group.gid.as_raw())),
         Err(error) => Err(Error::Lookup {
@@ -53,5 +58,35 @@ fn warn_once(name: &str, missing: bool) {
         said.remove(name);
     } else if said.insert(name.into()) {
         log!("group '{name}' does not exist, its DNS is not redirected");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::Group::{Id, Name};
+
+    const NOBODYS: &str = "gluon-wan-no-such-group";
+
+    #[test]
+    fn numbers_need_no_entry_and_missing_names_are_left_out() {
+        let found = find(&[Name(NOBODYS.into()), Id(4_000_000_000)]).unwrap();
+        assert_eq!(
+            found,
+            [Group {
+                gid: 4_000_000_000,
+                name: "4000000000".into()
+            }]
+        );
+    }
+
+    #[test]
+    fn none_left_is_an_error_that_names_them_all() {
+        let error = find(&[Name(NOBODYS.into()), Name("nor-this".into())]).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.contains("gluon-wan-no-such-group, nor-this"),
+            "{message}"
+        );
     }
 }

@@ -84,7 +84,10 @@ pub struct Outcome {
 pub struct Difference {
     /// What must be there, in words.
     pub wanted: Vec<String>,
-    /// What differs: the changes that `sync` would make, in words.
+    /// Default routes of the WAN in main, in words: what has no mark takes
+    /// them. `sync` moves them to the WAN's table.
+    pub misplaced: Vec<String>,
+    /// What else differs: the changes that `sync` would make, in words.
     pub changes: Vec<String>,
     /// What is wrong and not ours to mend.
     pub obstacles: Vec<Obstacle>,
@@ -98,7 +101,8 @@ pub fn sync(routing: &Routing) -> Result<Outcome, Error> {
     Keeper::open()?.sync(routing)?.whole()
 }
 
-/// Removes all rules and routes of ours, in all tables.
+/// Removes all rules and routes of ours, in all tables; what was moved goes back
+/// to main.
 ///
 /// # Errors
 /// What could not be removed; everything else was.
@@ -109,7 +113,7 @@ pub fn clear() -> Result<Outcome, Error> {
         read_rules(&mut kernel, family, &mut present)?;
         read_strays(&mut kernel, family, None, &mut present)?;
     }
-    let changes = plan::clearance(&present);
+    let changes = plan::plan(&wanted::nothing(&present), &present);
     apply(&mut kernel, &present.links, &changes).whole()
 }
 
@@ -123,15 +127,14 @@ pub fn difference(routing: &Routing) -> Result<Difference, Error> {
     let wanted = keeper.wanted(routing, &present);
     let name = |index| name_of(&present.links, index);
     let rules = wanted.rules.iter().map(ToString::to_string);
-    let routes = wanted
-        .routes
-        .iter()
-        .map(|route| route::Shown(route, &name(route.device)).to_string());
+    let words = |route: &Route| route::Shown(route, &name(route.device)).to_string();
     let changes = plan::plan(&wanted, &present);
     Ok(Difference {
-        wanted: rules.chain(routes).collect(),
+        wanted: rules.chain(wanted.routes.iter().map(words)).collect(),
+        misplaced: wanted.misplaced.iter().map(words).collect(),
         changes: changes
             .iter()
+            .filter(|change| !matches!(change, Change::Move { .. }))
             .map(|change| change.words(&name).to_string())
             .collect(),
         obstacles: wanted.obstacles.clone(),
@@ -339,6 +342,7 @@ fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change]) -> Outcome {
             Change::RemoveRule(rule) => kernel.remove_rule(rule),
             Change::AddRoute(route) => kernel.add_route(route, Add::Beside),
             Change::ReplaceRoute(route) => kernel.add_route(route, Add::InPlace),
+            Change::Return(route) => kernel.add_route(route, Add::Alone),
             Change::RemoveRoute(route) => kernel.remove_route(route),
             Change::Move {
                 copy: None, from, ..
@@ -357,10 +361,16 @@ fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change]) -> Outcome {
             Ok(()) => outcome
                 .changes
                 .tell(|| change.past_words(&name).to_string()),
-            Err(refused) => outcome
-                .failures
-                .0
-                .tell(|| format!("{}: {refused}", change.words(&name))),
+            Err(refused) => {
+                outcome
+                    .failures
+                    .0
+                    .tell(|| format!("{}: {refused}", change.words(&name)));
+                // The kernel will say the same of all the others.
+                if refused.is(libc::EPERM) {
+                    break;
+                }
+            }
         }
     }
     outcome

@@ -1,0 +1,190 @@
+//! What was seen, and of the rest why not: plain values.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Mark;
+use crate::routing::Difference;
+
+/// Something that was looked at, or why it could not be.
+pub type Seen<T> = Result<T, String>;
+
+/// Everything that a verdict needs.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The WAN devices of the configuration, in its order.
+    pub devices: Seen<Vec<Device>>,
+    /// The groups of the configuration, in its order.
+    pub groups: Vec<Group>,
+    /// Redirect and resolver share it.
+    pub port: u16,
+    /// The redirect table in the kernel.
+    pub table: Seen<Table>,
+    /// None where the configuration wants none.
+    pub include: Option<Include>,
+    /// Rules and routes, wanted and present.
+    pub routing: Seen<Difference>,
+    /// The resolver.
+    pub resolver: Resolver,
+    /// What gives the WAN's DNS servers to everybody.
+    pub leaks: Leaks,
+}
+
+/// A network device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// As in `ip link`.
+    pub name: String,
+    /// None where there is no such device.
+    pub link: Option<Link>,
+}
+
+/// The state of a device that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Link {
+    /// Whether it is switched on (IFF_UP).
+    pub up: bool,
+    /// Whether it has a carrier (IFF_RUNNING).
+    pub carrier: bool,
+    /// With their prefix lengths, as `ip addr` shows them.
+    pub addresses: Vec<String>,
+    /// Whether one of them is good for more than the link.
+    pub global: bool,
+}
+
+/// A group whose DNS is to be redirected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// As in the configuration.
+    pub name: String,
+    /// None where there is no such group.
+    pub gid: Seen<Option<u32>>,
+}
+
+/// How something compares with what it must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// It is as it must be.
+    Equal,
+    /// It is there, and different.
+    Different,
+    /// It is not there.
+    Absent,
+}
+
+/// The redirect table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table {
+    /// Beside the wanted one.
+    pub state: Match,
+    /// Redirected so far: one packet for each flow.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The file that fw4 loads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Include {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Beside the wanted one.
+    pub state: Seen<Match>,
+    /// Whether fw4 has a link to it, none where there is no fw4.
+    pub linked: Option<bool>,
+}
+
+/// The resolver, seen from outside and by what it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolver {
+    /// Where it must answer.
+    pub listeners: Vec<Listener>,
+    /// Who has the port, none where nobody answered.
+    pub process: Option<Seen<Process>>,
+    /// Its servers, none where nobody answered.
+    pub servers: Option<Seen<Vec<Server>>>,
+    /// Where its servers come from: a file.
+    pub source: PathBuf,
+    /// What its queries must carry.
+    pub mark: Mark,
+}
+
+/// One address of the resolver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it was asked.
+    pub addr: SocketAddr,
+    /// What came back.
+    pub reply: Reply,
+}
+
+/// What a probe led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// An answer of our resolver.
+    Ours {
+        /// From question to answer.
+        took: Duration,
+        /// What it says it is.
+        version: String,
+    },
+    /// Somebody else's answer, and what it says it is, if anything.
+    Foreign(Option<String>),
+    /// Nobody listens there.
+    Closed,
+    /// Nothing within the time.
+    Silent,
+    /// The probe could not be sent.
+    Failed(String),
+}
+
+/// Who holds the resolver's socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+    /// Whether it has a capability that marking a socket needs.
+    pub may_mark: bool,
+}
+
+/// A server, as the resolver's `health.gluon-wan` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Server {
+    /// As it is written in the configuration.
+    pub server: String,
+    /// unknown, up, failing, silent or unreachable.
+    pub state: String,
+    /// For how many seconds it has been in this state.
+    pub since_s: u64,
+    /// Usual time to an answer in microseconds, none before the first.
+    pub usual_us: Option<u64>,
+    /// Sent to it.
+    pub queries: u64,
+    /// Not answered, or with a failure.
+    pub failures: u64,
+}
+
+/// Ways on which queries of everybody reach the WAN's servers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leaks {
+    /// Servers of the WAN in lists of the primary resolver.
+    pub servers: Vec<LeakedServer>,
+    /// Interfaces of netifd on the WAN whose servers go to the primary resolver.
+    pub peerdns: Vec<String>,
+    /// Where netifd's interfaces are configured.
+    pub network: PathBuf,
+    /// Files that could not be read, and why.
+    pub unread: Vec<(PathBuf, String)>,
+}
+
+/// A server of the WAN in a list where it must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeakedServer {
+    /// Its address.
+    pub server: String,
+    /// The list.
+    pub file: PathBuf,
+}

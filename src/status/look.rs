@@ -1,0 +1,179 @@
+//! Looks at everything and changes nothing. What cannot be seen stays a reason.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
+
+use super::facts::{Device, Facts, Group, Include, Link, Match, Resolver, Seen, Table};
+use super::{neighbours, probe, process};
+use crate::config::{self, Config, STATIC_FILE};
+use crate::log;
+use crate::redirect::{self, include};
+use crate::routing;
+
+/// Where there is this, fw4 is the firewall.
+const FW4: &str = "/sbin/fw4";
+/// What fw4 loads with its ruleset.
+const RULESET_POST: &str = "/usr/share/nftables.d/ruleset-post";
+
+/// Everything, within a few seconds even where nothing answers.
+pub fn gather(config_dir: &Path, config: &Config) -> Facts {
+    let groups: Vec<Group> = config.redirect.groups.iter().map(group).collect();
+    let table = wanted_table(&groups, config.resolver.port);
+    let path = config.redirect.include.as_deref();
+    Facts {
+        devices: devices(&config.routing.devices),
+        port: config.resolver.port,
+        table: present_table(table.as_ref()),
+        include: path.map(|path| include_file(path, table.as_ref())),
+        groups,
+        routing: routing::difference(&config.routing).map_err(|error| log::chain(&error)),
+        resolver: resolver(config_dir, config),
+        leaks: neighbours::leaks(config_dir, config),
+    }
+}
+
+fn devices(names: &[String]) -> Seen<Vec<Device>> {
+    let present: Vec<InterfaceAddress> = getifaddrs()
+        .map_err(|errno| errno.desc().to_string())?
+        .collect();
+    let link = |name: &String| {
+        let mut entries = present.iter().filter(|at| at.interface_name == *name);
+        let flags = entries.clone().next()?.flags;
+        let mut link = Link {
+            up: flags.contains(InterfaceFlags::IFF_UP),
+            carrier: flags.contains(InterfaceFlags::IFF_RUNNING),
+            ..Link::default()
+        };
+        let addresses = entries.by_ref().filter_map(address);
+        for (addr, len) in addresses {
+            link.global |= !is_link_local(addr);
+            link.addresses.push(format!("{addr}/{len}"));
+        }
+        Some(link)
+    };
+    let device = |name: &String| Device {
+        name: name.clone(),
+        link: link(name),
+    };
+    Ok(names.iter().map(device).collect())
+}
+
+fn address(entry: &InterfaceAddress) -> Option<(IpAddr, u32)> {
+    let addr = ip(entry.address.as_ref()?)?;
+    let len = match ip(entry.netmask.as_ref()?)? {
+        IpAddr::V4(mask) => u32::from(mask).count_ones(),
+        IpAddr::V6(mask) => u128::from(mask).count_ones(),
+    };
+    Some((addr, len))
+}
+
+fn ip(addr: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = addr.as_sockaddr_in().map(|addr| addr.ip().into());
+    v4.or_else(|| addr.as_sockaddr_in6().map(|addr| addr.ip().into()))
+}
+
+fn is_link_local(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => addr.is_link_local(),
+        IpAddr::V6(addr) => addr.is_unicast_link_local(),
+    }
+}
+
+fn group(group: &config::Group) -> Group {
+    Group {
+        name: group.to_string(),
+        gid: redirect::gid(group).map_err(|error| log::chain(&error)),
+    }
+}
+
+/// None where no group exists.
+fn wanted_table(groups: &[Group], port: u16) -> Option<redirect::Table> {
+    let found = groups.iter().filter_map(|group| {
+        let name = group.name.clone();
+        let gid = group.gid.clone().ok().flatten()?;
+        Some(redirect::Group { gid, name })
+    });
+    let found: Vec<redirect::Group> = found.collect();
+    (!found.is_empty()).then(|| redirect::Table::new(found, port))
+}
+
+fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {
+    let present = redirect::present().map_err(|error| log::chain(&error))?;
+    let Some(present) = present else {
+        return Ok(Table {
+            state: Match::Absent,
+            packets: 0,
+            bytes: 0,
+        });
+    };
+    Ok(Table {
+        state: match wanted.is_some_and(|table| present.is(table)) {
+            true => Match::Equal,
+            false => Match::Different,
+        },
+        packets: present.packets,
+        bytes: present.bytes,
+    })
+}
+
+fn include_file(path: &Path, wanted: Option<&redirect::Table>) -> Include {
+    // Not through a link, and without waiting for the other end of a FIFO.
+    let state = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Match::Absent),
+        Err(error) => Err(error.to_string()),
+        Ok(meta) if !meta.is_file() => Ok(Match::Different),
+        Ok(_) => fs::read(path)
+            .map(|content| {
+                match wanted.is_some_and(|table| content == include::text(table).as_bytes()) {
+                    true => Match::Equal,
+                    false => Match::Different,
+                }
+            })
+            .map_err(|error| error.to_string()),
+    };
+    Include {
+        path: path.to_owned(),
+        state,
+        linked: Path::new(FW4).exists().then(|| is_linked(path)),
+    }
+}
+
+/// Whether something that fw4 loads is a link to `path`.
+fn is_linked(path: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(RULESET_POST) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let link = entry.path();
+        let same = || Some(fs::canonicalize(&link).ok()? == fs::canonicalize(path).ok()?);
+        link.extension().is_some_and(|end| end == "nft")
+            && (fs::read_link(&link).is_ok_and(|target| target == path) || same() == Some(true))
+    })
+}
+
+fn resolver(config_dir: &Path, config: &Config) -> Resolver {
+    let resolver = &config.resolver;
+    let addrs = resolver.listen.iter();
+    let addrs: Vec<SocketAddr> = addrs
+        .map(|&addr| SocketAddr::new(addr, resolver.port))
+        .collect();
+    let listeners = probe::listeners(&addrs);
+    let answering = listeners.iter().find(|one| one.answers());
+    let ours = listeners.iter().find(|one| one.is_ours());
+    Resolver {
+        process: answering.map(|one| process::holder(one.addr)),
+        servers: ours.map(|one| probe::servers(one.addr)),
+        listeners,
+        source: match config.static_servers.as_slice() {
+            [] => resolver.resolv_file.clone(),
+            _ => config_dir.join(STATIC_FILE),
+        },
+        mark: config.routing.mark,
+    }
+}

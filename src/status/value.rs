@@ -1,0 +1,131 @@
+//! Writes JSON (RFC 8259): the little that `status --json` needs, without the
+//! flash that a library costs.
+
+use std::fmt::{self, Write};
+
+/// One value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// A whole number.
+    Number(u64),
+    /// A string.
+    Text(String),
+    /// An array.
+    List(Vec<Value>),
+    /// An object; the order of its members is kept.
+    Object(Vec<(&'static str, Value)>),
+}
+
+impl Value {
+    /// An object of its members.
+    pub fn object<const N: usize>(members: [(&'static str, Self); N]) -> Self {
+        Self::Object(members.into())
+    }
+
+    /// An array of what `item` makes of each.
+    pub fn list<T>(items: &[T], item: impl Fn(&T) -> Self) -> Self {
+        Self::List(items.iter().map(item).collect())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Number(value)
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, T::into)
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(value) => write!(f, "{value}"),
+            Self::Text(text) => string(f, text),
+            Self::List(items) => {
+                f.write_char('[')?;
+                for (at, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if at == 0 { "" } else { "," })?;
+                }
+                f.write_char(']')
+            }
+            Self::Object(members) => {
+                f.write_char('{')?;
+                for (at, (name, value)) in members.iter().enumerate() {
+                    f.write_str(if at == 0 { "" } else { "," })?;
+                    string(f, name)?;
+                    write!(f, ":{value}")?;
+                }
+                f.write_char('}')
+            }
+        }
+    }
+}
+
+/// Quote, backslash and control characters must be escaped (section 7).
+fn string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            c if c.is_control() => write!(f, "\\u{:04x}", u32::from(c))?,
+            c => f.write_char(c)?,
+        }
+    }
+    f.write_char('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_value() {
+        let value = Value::object([
+            ("a", Value::Null),
+            ("b", true.into()),
+            ("c", u64::MAX.into()),
+            ("d", Value::list(&["x", "y"], |text| (*text).into())),
+            ("e", Value::object([])),
+            ("f", Value::list(&[0u64; 0], |n| (*n).into())),
+            ("g", None::<u64>.into()),
+        ]);
+        assert_eq!(
+            value.to_string(),
+            r#"{"a":null,"b":true,"c":18446744073709551615,"d":["x","y"],"e":{},"f":[],"g":null}"#
+        );
+    }
+
+    #[test]
+    fn strings_are_escaped() {
+        let text = Value::from("say \"ä\"\\\n\u{1}\u{7f}\u{85}");
+        assert_eq!(text.to_string(), r#""say \"ä\"\\\u000a\u0001\u007f\u0085""#);
+    }
+}

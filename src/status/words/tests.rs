@@ -1,0 +1,81 @@
+//! What the screen shows.
+
+use super::*;
+use crate::status::judge::{judge, tests::healthy};
+
+fn shown(facts: &Facts, colour: bool) -> String {
+    show(facts, &judge(facts), colour)
+}
+
+#[test]
+fn a_healthy_node_fits_a_screen() {
+    let text = shown(&healthy(), false);
+    let expected = format!(
+        "\
+{}: healthy
+WAN devices
+  br-wan             up, 192.0.2.9/24
+redirect
+  groups             gluon-fastd (800), to port 54
+  table              inet gluon_wan, as wanted, packets redirected: 3
+  fw4 include        /run/redirect.nft, as wanted, loaded by fw4
+routing
+  IPv6               1 rules and routes, as wanted
+  IPv4               not separated
+resolver
+  127.0.0.1:54       answers in 0.3 ms
+  [::1]:54           answers in 0.3 ms
+  mark               gluon-wan (pid 7) may set 0x1/0x1
+  192.0.2.1          up for 1 min, usually 1.3 ms, 1 of 7 queries failed
+",
+        own_version()
+    );
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_problem_is_one_line_with_what_to_do() {
+    let mut facts = healthy();
+    facts.table.as_mut().unwrap().state = Match::Absent;
+    let text = shown(&facts, false);
+    assert!(text.starts_with(&format!("{}: 1 problem\n", own_version())));
+    assert!(text.contains("  ! redirect: table inet gluon_wan is missing"));
+    assert!(text.ends_with(": `gluon-wan sync`\n"));
+}
+
+#[test]
+fn what_was_not_seen_is_said() {
+    let mut facts = healthy();
+    facts.table = Err("needs root".into());
+    facts.devices = Err("no memory".into());
+    facts.routing = Err("no netlink".into());
+    facts.include = None;
+    let text = shown(&facts, false);
+    assert!(text.contains("no problem seen, but not everything"));
+    assert_eq!(text.matches("not seen\n").count(), 4);
+    assert!(text.contains("  ? redirect: table inet gluon_wan: needs root\n"));
+    assert!(text.contains("fw4 include        not wanted\n"));
+}
+
+#[test]
+fn colour_is_only_where_it_is_wanted() {
+    let text = shown(&healthy(), true);
+    assert!(text.contains("\x1b[32mhealthy\x1b[0m"));
+    assert!(text.contains("\x1b[1mresolver\x1b[0m"));
+    assert!(!shown(&healthy(), false).contains('\x1b'));
+}
+
+#[test]
+fn times() {
+    for (seconds, shown) in [
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (7199, "1 h"),
+        (172_800, "2 d"),
+    ] {
+        assert_eq!(Span(seconds).to_string(), shown);
+    }
+    assert_eq!(Millis(49).to_string(), "0.0 ms");
+    assert_eq!(Millis(3050).to_string(), "3.1 ms");
+}
