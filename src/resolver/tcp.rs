@@ -179,9 +179,9 @@ async fn answer(asking: Asking, message: Vec<u8>, client: SocketAddr) -> Option<
     answer::encode(&report, &message, client, Protocol::Tcp, reason)
 }
 
-/// What servers are asked by, and will say.
+/// Connections to servers that are under way, and what will come of them.
 ///
-/// When nobody waits any more they are not broken off: what a server sends to a
+/// When nobody waits any more, they are not broken off: what a server sends to a
 /// connection that is gone makes the kernel send a reset, and that has no mark.
 #[derive(Default)]
 struct Asked(JoinSet<io::Result<Vec<u8>>>);
