@@ -18,7 +18,7 @@ INCLUDE = /usr/share/nftables.d/ruleset-post/30-gluon-wan.nft
 # rustfmt and clippy) is assumed.
 BUILD_DEPS = gcc libc6-dev pkg-config libnftnl-dev libmnl-dev
 LAB_DEPS = nftables iproute2 iputils-ping util-linux busybox dnsmasq-base ndisc6 fastd bind9-dnsutils
-TEST_DEPS = bats jq python3 radvd conntrack strace procps
+TEST_DEPS = bats jq python3 radvd curl musl-tools binutils conntrack strace procps
 LINT_DEPS = shellcheck jq git
 BENCH_DEPS = knot dnsperf hyperfine valgrind
 

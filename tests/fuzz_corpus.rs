@@ -1,5 +1,7 @@
 //! Replays the corpus of the fuzz targets (tests/fuzz/corpus), without libFuzzer.
 
+// A check fails by a panic.
+#[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 #[path = "fuzz/checks.rs"]
 mod checks;
 

@@ -16,8 +16,11 @@ use hickory_server::proto::op::Message;
 /// The opcode's bits in the third byte of a message.
 const OPCODE: u8 = 0x78;
 
+/// Panics when the bytes make something happen that must not.
+pub type Check = fn(&[u8]);
+
 /// Finds the function for a directory of the corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Check); 7] = [
     ("query", query),
     ("reply", reply),
     ("answer", answer),
@@ -160,7 +163,11 @@ pub fn uci(bytes: &[u8]) {
     }
 }
 
-fn words(section: &uci::Section) -> (&str, Option<&str>, Vec<(bool, &str, &str)>) {
+/// Type, name and options of a section; an option is whether it is a list's,
+/// its name and its value.
+type Words<'a> = (&'a str, Option<&'a str>, Vec<(bool, &'a str, &'a str)>);
+
+fn words(section: &uci::Section) -> Words<'_> {
     let options = section.options.iter();
     (
         &section.kind,
