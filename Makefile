@@ -59,7 +59,7 @@ bench: deps-lab deps-bench build
 
 # Builds nothing by itself: a package build has done that its own way.
 install:
-	umask 022; set -e; root='$(abspath $(DESTDIR))'; \
+	set -e; root='$(abspath $(DESTDIR))'; \
 	put() { install -D -m "$$1" "$$2" "$$root$$3"; }; \
 	link() { install -d "$$root$${2%/*}"; ln -sfn "$$1" "$$root$$2"; }; \
 	put 0755 $(BIN) $(SBINDIR)/gluon-wan; \
