@@ -10,13 +10,15 @@ DESTDIR =
 SBINDIR = /usr/sbin
 BINDIR = /usr/bin
 LIBDIR = /usr/lib
+# Gluon's name for `exec`; empty where a package manager makes the link.
+WRAPPER = $(BINDIR)/gluon-wan-dns
 INCLUDE = /usr/share/nftables.d/ruleset-post/30-gluon-wan.nft
 
 # Debian packages, by what they are for. The Rust toolchain (1.88 or newer, with
 # rustfmt and clippy) is assumed.
 BUILD_DEPS = gcc libc6-dev pkg-config libnftnl-dev libmnl-dev
 LAB_DEPS = nftables iproute2 iputils-ping util-linux busybox dnsmasq-base ndisc6 fastd bind9-dnsutils
-TEST_DEPS = bats jq strace conntrack tcpdump knot knot-dnsutils procps
+TEST_DEPS = bats jq python3 radvd conntrack strace procps
 LINT_DEPS = shellcheck jq git
 BENCH_DEPS = knot dnsperf hyperfine valgrind
 
@@ -29,7 +31,7 @@ help:
 	@echo 'make lint     checks format, code, shell, licences and sources of crates'
 	@echo 'make build    builds $(BIN) and $(LIB)'
 	@echo 'make bench    measures'
-	@echo 'make install  installs what is built; DESTDIR, BIN, LIB, SBINDIR, BINDIR, LIBDIR'
+	@echo 'make install  installs what is built; DESTDIR, BIN, LIB, SBINDIR, BINDIR, LIBDIR, WRAPPER'
 	@echo 'make deps     installs all Debian packages that these need (as root)'
 	@echo 'make clean    removes what was built'
 
@@ -57,15 +59,17 @@ bench: deps-lab deps-bench build
 
 # Builds nothing by itself: a package build has done that its own way.
 install:
-	install -D -m 0755 $(BIN) $(DESTDIR)$(SBINDIR)/gluon-wan
-	install -D -m 0644 $(LIB) $(DESTDIR)$(LIBDIR)/libpacketmark.so
-	install -d $(DESTDIR)$(BINDIR)
-	ln -sf $(SBINDIR)/gluon-wan $(DESTDIR)$(BINDIR)/gluon-wan-dns
-	install -d $(DESTDIR)$(dir $(INCLUDE))
-	ln -sf /var/run/gluon-wan/redirect.nft $(DESTDIR)$(INCLUDE)
-	cd package/gluon-wan/files && find . -type f | while read -r file; do \
-		mode=0644; [ ! -x "$$file" ] || mode=0755; \
-		install -D -m $$mode "$$file" "$(abspath $(or $(DESTDIR),/))/$$file" || exit; \
+	umask 022; set -e; root='$(abspath $(DESTDIR))'; \
+	put() { install -D -m "$$1" "$$2" "$$root$$3"; }; \
+	link() { install -d "$$root$${2%/*}"; ln -sfn "$$1" "$$root$$2"; }; \
+	put 0755 $(BIN) $(SBINDIR)/gluon-wan; \
+	put 0644 $(LIB) $(LIBDIR)/libpacketmark.so; \
+	$(if $(WRAPPER),link $(SBINDIR)/gluon-wan $(WRAPPER);) \
+	link /var/run/gluon-wan/redirect.nft $(INCLUDE); \
+	cd package/gluon-wan/files; \
+	find . -type l | while read -r file; do link "$$(readlink "$$file")" "$${file#.}"; done; \
+	find . -type f | while read -r file; do \
+		mode=0644; [ ! -x "$$file" ] || mode=0755; put $$mode "$$file" "$${file#.}"; \
 	done
 
 clean:

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,12 +16,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
 use crate::redirect::{self, include};
-use crate::{log, routing, sync};
+use crate::{log, ready, routing, sync};
 
-/// The first look after a pause comes at once, the next ones not sooner than
-/// this, nor than the last one took: a storm of events costs half of the time
-/// at most.
+/// How often it looks when events keep coming: after each look a rest, and never
+/// a shorter one than the look took, so that a storm costs half of the time at
+/// most.
 const PACE: Duration = Duration::from_millis(20);
+/// How many looks may be ahead of that: what happens now and then is looked at
+/// at once.
+const AHEAD: u32 = 4;
 /// How soon something that failed is tried again, without an event; from then
 /// on after twice the time, up to the second one.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -71,8 +74,8 @@ struct Watch {
     routing: Part,
     redirect: Part,
     journal: Journal,
-    /// Before that no next look.
-    rest_until: Instant,
+    /// When all rests so far would be over.
+    rested: Instant,
 }
 
 struct Signals {
@@ -90,13 +93,15 @@ impl<T: AsFd> AsRawFd for Source<T> {
     }
 }
 
+impl<T: AsFd> AsFd for Source<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl<T: AsFd> Source<T> {
     fn register(inner: T) -> io::Result<AsyncFd<Self>> {
-        // SAFETY: AsFd says that the descriptor is open for as long as `inner`
-        // lives, and an event socket does not change it for another.
-        let registered =
-            unsafe { AsyncFd::register_with_interest(Self(inner), Interest::READABLE) };
-        registered.map_err(io::Error::from)
+        ready::register(Self(inner), Interest::READABLE)
     }
 }
 
@@ -128,7 +133,7 @@ impl Watch {
             routing: Part::new("routing"),
             redirect: Part::new("redirect"),
             journal: Journal::default(),
-            rest_until: Instant::now(),
+            rested: Instant::now(),
         };
         watch.hear_withdrawals();
         Ok(watch)
@@ -139,7 +144,7 @@ impl Watch {
             self.hear()?;
             self.look();
             match self.wait().await? {
-                Wake::Look => sleep_until(self.rest_until).await,
+                Wake::Look => sleep_until(self.rested - PACE * AHEAD).await,
                 Wake::Reload => self.reload(),
                 Wake::Leave => return Ok(()),
             }
@@ -223,7 +228,8 @@ impl Watch {
                 Err(failure) => self.redirect.failed(&failure.to_string()),
             }
         }
-        self.rest_until = Instant::now() + PACE.max(start.elapsed());
+        let now = Instant::now();
+        self.rested = self.rested.max(now) + PACE.max(now - start);
     }
 
     fn look_at_routing(&mut self) {

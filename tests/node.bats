@@ -15,11 +15,13 @@ teardown_file() {
 teardown() {
 	[ -n "$BATS_TEST_COMPLETED" ] || lab_tail
 	local title
-	for title in fastd resolver queries nft-monitor ip-monitor; do
+	for title in fastd resolver watch queries nft-monitor ip-monitor; do
 		daemon_stop node $title
 	done
 	rm -f "$LAB_DIR"/node/etc/config/*
 	gluon_wan clear
+	on home nft flush ruleset
+	on mesh nft flush ruleset
 	on node sh -c '
 		nft flush ruleset
 		ip -6 rule flush; ip -4 rule flush
@@ -27,7 +29,7 @@ teardown() {
 		ip -4 rule add pref 32766 lookup main; ip -4 rule add pref 32767 lookup default
 	'
 	# Whatever the test did to the cable or to netifd.
-	on home ip -br link show lan | grep -q UP || wan_up
+	on home ip -br link show lan | grep UP >/dev/null || wan_up
 	node_has_wan
 }
 
@@ -71,7 +73,7 @@ seen_some() {
 
 # --- who asks whom -----------------------------------------------------------
 
-@test "DNS of the VPN groups is answered by the WAN, whatever server is asked, and by nobody else" {
+@test "DNS of the VPN groups is answered by the WAN alone, whatever server is asked" {
 	node_up_with_wan
 	probe node to_mesh out oifname br-client meta l4proto '{ tcp, udp }' th dport 53
 	probe node to_primary out oifname lo meta l4proto '{ tcp, udp }' th dport 53
@@ -154,6 +156,28 @@ seen_some() {
 	seen_none leak wan
 }
 
+@test "with IPv4 in the WAN's table, the same holds for IPv4" {
+	config <<<$'config routing\n\tlist family ipv4\n\tlist family ipv6'
+	# A mesh with a way out for IPv4, which Gluon's is not by default.
+	on node ip route add default via "$MESH_IP4" dev br-client metric 1000
+	gluon_wan sync
+	run -0 on node ip -4 route show default
+	[[ $output != *br-wan* ]]
+	probe node leak out oifname != br-wan ip daddr "$VPN_IP4" meta mark and 1 == 1
+	probe node unmarked out oifname br-wan ip daddr "$VPN_IP4" meta mark and 1 == 0
+	probe node wan out oifname br-wan ip daddr "$VPN_IP4" meta mark and 1 == 1
+	on node ping -m 1 -c 1 -W 2 "$VPN_IP4"
+	run ! on node ping -c 1 -W 1 "$VPN_IP4"
+	seen_some wan
+	seen_none leak unmarked
+	wan_down
+	probe_reset node
+	run ! on node ping -m 1 -c 1 -W 1 "$VPN_IP4"
+	[[ $output == *"No route to host"* || $output == *nreachable* ]]
+	seen_none leak unmarked wan
+	on node ip route del default via "$MESH_IP4" dev br-client metric 1000
+}
+
 @test "a resolver without a WAN answers SERVFAIL and asks nobody through the mesh" {
 	# Its only server could be reached through the mesh's default route as well.
 	printf "config static\n\tlist server '%s'\n" "$FAKE_IP6" >"$LAB_DIR/node/etc/config/gluon-wan-dnsmasq"
@@ -170,7 +194,7 @@ seen_some() {
 }
 
 servfail() {
-	on node dig +tries=1 +time=10 -p 54 @127.0.0.1 "$VPN_NAME" 2>/dev/null | grep -q SERVFAIL
+	on node dig +tries=1 +time=10 -p 54 @127.0.0.1 "$VPN_NAME" 2>/dev/null | grep SERVFAIL >/dev/null
 }
 
 @test "a resolver that may not mark its sockets refuses to serve and says why" {
@@ -191,6 +215,14 @@ alternate() {
 	fi
 }
 
+answers() {
+	wc -l <"$LAB_DIR/node/queries.log"
+}
+
+more_answers_than() {
+	[ "$(answers)" -gt "$1" ]
+}
+
 @test "the table is replaced in one transaction, and no query slips through meanwhile" {
 	node_up_with_wan
 	probe node to_mesh out oifname br-client udp dport 53
@@ -202,11 +234,12 @@ alternate() {
 	generations=$(grep -c '^# new generation' "$LAB_DIR/node/nft-monitor.log")
 	for round in $(seq 20); do
 		alternate "$round"
+		before=$(answers)
 		gluon_wan sync
+		wait_for 5 more_answers_than "$before"
 	done
 	wait_for 5 monitor_sees nft-monitor nft add table inet lab_ended
 	daemon_stop node queries
-	[ "$(grep -c home "$LAB_DIR/node/queries.log")" -gt 20 ]
 	run ! grep -v home "$LAB_DIR/node/queries.log"
 	seen_none to_mesh to_primary
 	# One more is lab_ended's.
@@ -251,8 +284,44 @@ monitor_sees() {
 
 # A rule at this priority is made once and must turn up in the monitor.
 ip_monitor_sees() {
-	on node sh -c "ip rule show pref $1 | grep -q . || ip rule add pref $1 lookup main"
+	on node sh -c "ip rule show pref $1 | grep . >/dev/null || ip rule add pref $1 lookup main"
 	grep -q "^$1:" "$LAB_DIR/node/ip-monitor.log"
+}
+
+# --- watch ------------------------------------------------------------------
+
+in_place() {
+	on node nft list table inet gluon_wan >/dev/null 2>&1 &&
+		on node ip -6 rule show | grep 'fwmark 0x1/0x1 lookup 1 proto 54' >/dev/null &&
+		on node ip -6 route show table 1 | grep '^unreachable default' >/dev/null &&
+		on node ip -6 route show table 1 | grep '^default via .* dev br-wan' >/dev/null &&
+		! on node ip -6 route show default | grep br-wan >/dev/null
+}
+
+@test "sync --watch mends what others undo, and what a flapping WAN leaves in main" {
+	netifd_table main
+	daemon node watch "$(gluon_wan_path)" sync --watch
+	wait_for 10 in_place
+	on node nft flush ruleset
+	wait_for 10 in_place
+	on node ip -6 rule del pref 1
+	on node ip -6 route del unreachable default metric 65535 table 1
+	wait_for 10 in_place
+	for _ in 1 2 3; do
+		on home ip link set lan down
+		on home ip link set lan up
+	done
+	wan_down
+	wan_up
+	wait_for 10 in_place
+	wan_bridge_replace
+	wait_for 10 in_place
+	resolver_up
+	run -0 txt "$FASTD_GID"
+	[ "$output" = '"home"' ]
+	daemon_stop node watch
+	gluon_wan clear
+	netifd_table 1
 }
 
 # --- clear ------------------------------------------------------------------
@@ -350,7 +419,8 @@ unchanged() {
 	# The checkout may be where only root can look.
 	install -m 755 "$(gluon_wan_path)" "$LAB_DIR/node/var/tmp/gluon-wan"
 	state=$(node_state)
-	for command in sync clear; do
+	for command in sync clear "sync --watch" resolver; do
+		# shellcheck disable=SC2086 # words
 		run -1 on node setpriv --reuid 65534 --regid 65534 --clear-groups -- /var/tmp/gluon-wan $command
 		[[ $output == "gluon-wan: "* ]]
 		[[ $output == *root* || $output == *CAP_NET_ADMIN* ]]
@@ -364,17 +434,24 @@ unchanged() {
 	[ -s "$LAB_DIR/node/run/gluon-wan/redirect.nft" ]
 }
 
-@test "where the kernel refuses nf_tables: the same" {
+# refused_by_kernel COMMAND...: gluon-wan, run through COMMAND.
+refused_by_kernel() {
+	local state
 	state=$(node_state)
-	# Root of a user namespace that does not own the network namespace.
-	run -1 on node unshare --user --map-root-user "$(gluon_wan_path)" sync
+	run -1 on node "$@" "$(gluon_wan_path)" sync
 	[[ $output == "gluon-wan: "* ]]
 	[[ $output == *CAP_NET_ADMIN* || $output == *root* ]]
 	unchanged "$state"
-	# Root without the capability.
-	run -1 on node setpriv --bounding-set=-net_admin -- "$(gluon_wan_path)" sync
-	[[ $output == "gluon-wan: "* ]]
-	unchanged "$state"
+}
+
+@test "where the kernel refuses nf_tables, to root without the capability: the same" {
+	refused_by_kernel setpriv --bounding-set=-net_admin --
+}
+
+@test "where the kernel refuses nf_tables, to root of another user namespace: the same" {
+	# Which does not own the network namespace. None can be made in a chroot.
+	on node unshare --user --map-root-user true || skip "no user namespace to be had here"
+	refused_by_kernel unshare --user --map-root-user
 }
 
 # --- the way to the VPN server ------------------------------------------------
@@ -384,6 +461,7 @@ unchanged() {
 	for family in ipv4 ipv6; do
 		probe node "leak_$family" out oifname br-client udp dport "$VPN_PORT"
 		probe node "tunnel_$family" out oifname br-wan udp dport "$VPN_PORT" meta mark and 1 == 1
+		vpn_fastd
 		node_fastd $family
 		wait_for 30 tunnel_works
 		seen_some "tunnel_$family"
@@ -396,6 +474,7 @@ unchanged() {
 	node_up_with_wan
 	probe node leak out oifname br-client meta mark and 1 == 1
 	probe node dns_leak out oifname br-client udp dport 53
+	vpn_fastd
 	node_fastd ipv6
 	wait_for 30 tunnel_works
 	wan_down
@@ -410,6 +489,7 @@ unchanged() {
 	gluon_wan sync
 	daemon node resolver "$(gluon_wan_path)" resolver
 	probe node dns_leak out oifname br-client udp dport 53
+	vpn_fastd
 	node_fastd ipv6
 	wait_for 15 grep -q 'resolving host' "$LAB_DIR/node/fastd.log"
 	wan_up
@@ -419,7 +499,7 @@ unchanged() {
 
 @test "routes that netifd left in main are mirrored, and normal traffic keeps to the mesh" {
 	netifd_table main
-	on node ip -6 route show default | grep -q 'dev br-wan'
+	on node ip -6 route show default | grep 'dev br-wan' >/dev/null
 	gluon_wan sync
 	run -0 on node ip -6 route show default
 	[[ $output != *br-wan* ]]

@@ -11,6 +11,11 @@ fn main() {
         "-nostdlib",
         // GNU ld would round each segment up to a page in the file; lld does not.
         "-Wl,-z,noseparate-code",
+        // Nor is a page boundary put between what becomes read-only and the rest:
+        // 64 KB of file on arm64.
+        "-Wl,-z,norelro",
+        // No exception passes through here.
+        "-Wl,--no-eh-frame-hdr",
         "-Wl,--build-id=none",
     ] {
         println!("cargo::rustc-link-arg-cdylib={argument}");

@@ -6,14 +6,24 @@
 //! Sockets that libc makes for itself, its resolver's for one, do not pass here.
 //!
 //! `LIBPACKETMARK_STRICT=1` makes `socket()` fail where otherwise a socket would
-//! go unmarked; without it the process says so once, on standard error.
+//! go unmarked; without it the process says so once, on standard error or, where
+//! that is closed or /dev/null, in the system log.
 #![cfg_attr(not(test), no_std)]
 
 mod mark;
 mod message;
+
 // A test program is not to have its own socket() replaced.
 #[cfg(not(test))]
+mod capability;
+#[cfg(not(test))]
+mod kernel;
+#[cfg(not(test))]
 mod preload;
+#[cfg(not(test))]
+mod process;
+#[cfg(not(test))]
+mod report;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -1,13 +1,16 @@
 //! The `socket()` that stands before libc's.
 
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{c_int, c_void};
 use core::mem;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
-use libc::{AF_INET, AF_INET6, EINVAL, EPERM, RTLD_NEXT, SO_MARK, SOL_SOCKET, STDERR_FILENO};
+use libc::{AF_INET, AF_INET6, EPERM, RTLD_NEXT, STDERR_FILENO};
 
+use crate::capability;
+use crate::kernel;
 use crate::mark;
-use crate::message::Line;
+use crate::process::{self, errno, set_errno, variable};
+use crate::report::{self, Problem};
 
 type Socket = extern "C" fn(c_int, c_int, c_int) -> c_int;
 
@@ -20,13 +23,6 @@ static MARK: AtomicU32 = AtomicU32::new(0);
 static MALFORMED: AtomicBool = AtomicBool::new(false);
 /// Whether a socket that does not get its mark is refused.
 static STRICT: AtomicBool = AtomicBool::new(false);
-/// Whether the one message is out.
-static REPORTED: AtomicBool = AtomicBool::new(false);
-
-unsafe extern "C" {
-    // glibc and musl set it before any constructor runs; null when a process has no argv[0].
-    static program_invocation_short_name: *const c_char;
-}
 
 /// Reads the environment before the program can change it, and before there are
 /// threads and signal handlers, in which `dlsym` and `getenv` are not safe.
@@ -53,9 +49,12 @@ fn internet_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
         return fd;
     }
     match MARK.load(Ordering::Relaxed) {
-        0 if MALFORMED.load(Ordering::Relaxed) => unmarked(fd, errno(), EINVAL),
+        0 if MALFORMED.load(Ordering::Relaxed) => unmarked(fd, &Problem::Malformed),
         0 => fd,
-        mark => marked(fd, mark),
+        mark => match kernel::set_mark(fd, &MARK) {
+            Ok(()) => fd,
+            Err(reason) => refused(fd, mark, reason),
+        },
     }
 }
 
@@ -65,72 +64,41 @@ extern "C" fn first_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int
     next()(domain, kind, protocol)
 }
 
-/// Sets the mark. Success leaves errno alone.
-fn marked(fd: c_int, mark: u32) -> c_int {
+/// Tries again with more privilege, where there is more. Leaves errno alone.
+#[cold]
+fn refused(fd: c_int, mark: u32, reason: c_int) -> c_int {
     let before = errno();
-    let size = mem::size_of::<u32>() as libc::socklen_t;
-    // SAFETY: the kernel reads `size` bytes from `mark`, which outlives the call.
-    let result =
-        unsafe { libc::setsockopt(fd, SOL_SOCKET, SO_MARK, (&raw const mark).cast(), size) };
-    if result == 0 {
-        fd
-    } else {
-        unmarked(fd, before, errno())
+    let again = match reason {
+        EPERM => capability::raised(|| kernel::set_mark(fd, &MARK)),
+        _ => None,
+    };
+    set_errno(before);
+    match again {
+        Some(Ok(())) => fd,
+        _ => unmarked(fd, &Problem::Refused { mark, reason }),
     }
 }
 
-/// Reports a socket without its mark, and refuses it when asked to. A socket that
-/// is handed out leaves errno as it was `before`.
+/// Reports a socket without its mark, and refuses it when asked to. Handing it out
+/// leaves errno alone.
 #[cold]
-fn unmarked(fd: c_int, before: c_int, reason: c_int) -> c_int {
-    // Descriptor 2 itself: standard error was closed, and a message would be data.
-    if fd != STDERR_FILENO && !REPORTED.swap(true, Ordering::Relaxed) {
-        report(reason);
+fn unmarked(fd: c_int, problem: &Problem) -> c_int {
+    let before = errno();
+    let strict = STRICT.load(Ordering::Relaxed);
+    if process::once() {
+        // When it is descriptor 2 itself, standard error was closed: what is written
+        // there is data on a socket, or SIGPIPE.
+        report::write(problem, strict, fd != STDERR_FILENO);
     }
-    if !STRICT.load(Ordering::Relaxed) {
+    if !strict {
         set_errno(before);
         return fd;
     }
     // Not close(), which another library may interpose and a thread may be cancelled in.
     // SAFETY: the descriptor is ours, nobody has seen it yet.
     unsafe { libc::syscall(libc::SYS_close, fd) };
-    set_errno(reason);
+    set_errno(problem.errno());
     -1
-}
-
-/// Writes the one message. It may leave any errno.
-fn report(reason: c_int) {
-    // SAFETY: libc sets it up before it calls any constructor, and never changes it.
-    let program = unsafe { bytes(program_invocation_short_name) };
-    let mut line = Line::new();
-    line.text(program.unwrap_or(b"?"))
-        .text(b": libpacketmark: ");
-    if MALFORMED.load(Ordering::Relaxed) {
-        let value = environment(c"LIBPACKETMARK_MARK").unwrap_or(b"");
-        line.text(b"LIBPACKETMARK_MARK='")
-            .text(value)
-            .text(b"' is not a mark, expected 1 to 4294967295 or 0x1 to 0xffffffff");
-    } else {
-        line.text(b"cannot set mark ")
-            .number(MARK.load(Ordering::Relaxed))
-            .text(b" on a socket: ");
-        match reason {
-            EPERM => {
-                line.text(b"not permitted, needs CAP_NET_ADMIN (or CAP_NET_RAW since Linux 5.17)")
-            }
-            other => line.text(b"errno ").number(other.unsigned_abs()),
-        };
-    }
-    let outcome: &[u8] = if STRICT.load(Ordering::Relaxed) {
-        b"; socket() fails"
-    } else {
-        b"; traffic goes out unmarked"
-    };
-    line.text(outcome);
-    let line = line.bytes();
-    // Not write(), for the reasons of close().
-    // SAFETY: the kernel reads as many bytes as the line has.
-    unsafe { libc::syscall(libc::SYS_write, STDERR_FILENO, line.as_ptr(), line.len()) };
 }
 
 /// The `socket()` behind this one.
@@ -144,72 +112,18 @@ fn next() -> Socket {
 /// come here at once all do the same. Leaves errno alone.
 extern "C" fn prepare() {
     let before = errno();
-    let mark = environment(c"LIBPACKETMARK_MARK").map_or(Some(0), mark::parse);
+    let mark = variable(c"LIBPACKETMARK_MARK").map_or(Some(0), mark::parse);
     MARK.store(mark.unwrap_or(0), Ordering::Relaxed);
     MALFORMED.store(mark.is_none(), Ordering::Relaxed);
     // Off only when it says so: a slip of the pen must not lose the guarantee.
-    let strict = environment(c"LIBPACKETMARK_STRICT").unwrap_or(b"");
+    let strict = variable(c"LIBPACKETMARK_STRICT").unwrap_or(b"");
     STRICT.store(!matches!(strict, b"" | b"0"), Ordering::Relaxed);
 
     // SAFETY: the name is a C string.
     let mut next = unsafe { libc::dlsym(RTLD_NEXT, c"socket".as_ptr()) };
     if next.is_null() {
-        next = kernel_socket as Socket as *mut c_void;
+        next = kernel::socket as Socket as *mut c_void;
     }
     NEXT.store(next, Ordering::Release);
     set_errno(before);
-}
-
-/// Where there is no other `socket()`: the system call. These architectures got one
-/// of its own only with Linux 4.3, and the older multiplexer remains.
-#[cfg(any(target_arch = "x86", target_arch = "s390x", target_arch = "m68k"))]
-extern "C" fn kernel_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
-    /// linux/net.h
-    const SYS_SOCKET: c_int = 1;
-    let arguments = [domain, kind, protocol].map(libc::c_long::from);
-    // SAFETY: the kernel reads three longs.
-    let fd = unsafe { libc::syscall(libc::SYS_socketcall, SYS_SOCKET, arguments.as_ptr()) };
-    fd as c_int
-}
-
-/// Where there is no other `socket()`: the system call.
-#[cfg(not(any(target_arch = "x86", target_arch = "s390x", target_arch = "m68k")))]
-extern "C" fn kernel_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
-    // SAFETY: three numbers; no memory of ours is involved.
-    let fd = unsafe { libc::syscall(libc::SYS_socket, domain, kind, protocol) };
-    fd as c_int
-}
-
-/// The value of an environment variable.
-fn environment(name: &CStr) -> Option<&'static [u8]> {
-    // SAFETY: the name is a C string.
-    let value = unsafe { libc::getenv(name.as_ptr()) };
-    // SAFETY: a C string of the environment, read at once.
-    unsafe { bytes(value) }
-}
-
-/// The bytes of a C string, nothing for a null pointer.
-///
-/// # Safety
-/// Null, or a C string that nobody changes while the bytes are used.
-unsafe fn bytes(text: *const c_char) -> Option<&'static [u8]> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: as the caller promises.
-    Some(unsafe { CStr::from_ptr(text) }.to_bytes())
-}
-
-fn errno() -> c_int {
-    // SAFETY: no conditions.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: this thread's own errno, always there.
-    unsafe { *place }
-}
-
-fn set_errno(value: c_int) {
-    // SAFETY: no conditions.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: this thread's own errno, always there.
-    unsafe { *place = value }
 }

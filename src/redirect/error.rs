@@ -120,14 +120,20 @@ impl Error {
         }
     }
 
-    /// What the kernel said, where it said something.
-    pub(super) fn errno(&self) -> Option<i32> {
+    /// Whether it was made meanwhile.
+    pub(super) fn is_exists(&self) -> bool {
+        self.errno() == Some(libc::EEXIST)
+    }
+
+    /// Whether it was removed meanwhile.
+    pub(super) fn is_not_there(&self) -> bool {
+        self.errno() == Some(libc::ENOENT)
+    }
+
+    fn errno(&self) -> Option<i32> {
         match self {
-            Self::Lookup { source, .. }
-            | Self::NotPermitted { source, .. }
-            | Self::Missing { source, .. }
-            | Self::Kernel { source, .. } => source.raw_os_error(),
-            Self::NoGroup { .. } | Self::NotKept => None,
+            Self::Kernel { source, .. } => source.raw_os_error(),
+            _ => None,
         }
     }
 }
@@ -159,5 +165,57 @@ fn missing(step: Step, code: i32) -> Option<(&'static str, &'static str)> {
         )),
         Step::Rule => Some(("nftables redirect for inet (nft_redir)", "kmod-nft-nat")),
         Step::Remove => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    fn said(step: Step, code: i32) -> Error {
+        Error::kernel(step, io::Error::from_raw_os_error(code))
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_kmod() {
+        for (step, code, part) in [
+            (Step::Open, libc::EPROTONOSUPPORT, "nfnetlink"),
+            (Step::Listen, libc::EPROTONOSUPPORT, "nfnetlink"),
+            (Step::Read, libc::EINVAL, "nf_tables"),
+            (Step::Commit, libc::EOPNOTSUPP, "nf_tables"),
+            (Step::Table, libc::EAFNOSUPPORT, "family inet"),
+            (Step::Set, libc::EOPNOTSUPP, "sets"),
+        ] {
+            let message = said(step, code).to_string();
+            assert!(message.contains(part), "{message}");
+            assert!(message.ends_with("install kmod-nft-core"), "{message}");
+        }
+        for (step, code, part) in [
+            (Step::Chain, libc::ENOENT, "nft_chain_nat"),
+            (Step::Chain, libc::EOPNOTSUPP, "nft_chain_nat"),
+            (Step::Rule, libc::ENOENT, "nft_redir"),
+            (Step::Rule, libc::EAFNOSUPPORT, "nft_redir"),
+        ] {
+            let message = said(step, code).to_string();
+            assert!(message.contains(part), "{message}");
+            assert!(message.ends_with("install kmod-nft-nat"), "{message}");
+        }
+    }
+
+    #[test]
+    fn permission_comes_first_and_the_rest_is_as_the_kernel_says() {
+        for step in [Step::Open, Step::Read, Step::Commit, Step::Rule] {
+            let message = said(step, libc::EPERM).to_string();
+            assert!(message.ends_with("needs root (CAP_NET_ADMIN)"), "{message}");
+        }
+        let busy = said(Step::Rule, libc::EBUSY);
+        assert_eq!(
+            busy.to_string(),
+            "adding the redirect to table inet gluon_wan"
+        );
+        assert!(busy.source().unwrap().to_string().contains("busy"));
+        assert!(said(Step::Remove, libc::ENOENT).is_not_there());
+        assert!(said(Step::Table, libc::EEXIST).is_exists());
     }
 }

@@ -1,21 +1,19 @@
 //! The expressions of our rule: as values, as libnftnl writes them and as the
-//! kernel shows them; and the two things nftnl lacks, `redir` and the comment
-//! of a table.
+//! kernel shows them. `redir` is the one that nftnl lacks.
 //!
 //! Every expression works on register 1. What the kernel shows in another form
 //! than ours reads as [`Expr::Other`], which equals nothing that is wanted.
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 
+use nftnl::Rule;
 use nftnl::expr::{Cmp, CmpOp, Counter, Expression, Immediate, Meta, Payload, Register};
 use nftnl::expr::{TransportHeaderField, UdpHeaderField};
 use nftnl::nftnl_sys::{self as sys, libc};
-use nftnl::set::{Set as NftSet, SetKey};
-use nftnl::{MsgType, NlMsg, Rule, Table};
+use nftnl::set::SetKey;
 
-use super::netlink::Attrs;
+use super::attrs::Attrs;
 
 /// One expression of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +96,6 @@ mod attr {
     pub const REDIR_REG_PROTO_MIN: u16 = 1;
     pub const REDIR_REG_PROTO_MAX: u16 = 2;
     pub const REDIR_FLAGS: u16 = 3;
-    pub const TABLE_USERDATA: u16 = 6;
 }
 
 const REG_1: Option<u32> = Some(Register::Reg1 as u32);
@@ -217,29 +214,6 @@ pub fn comment(userdata: &[u8]) -> Option<String> {
     None
 }
 
-/// Adds what nftnl leaves out of a set: how many elements it has, which lets the
-/// kernel choose a small fixed table for them, and that they are in host order,
-/// without which nft lists them the wrong way round.
-pub fn describe<K>(set: &NftSet<K>, elements: u32) {
-    // nft's enum byteorder, which it keeps in the set's user data in host order.
-    const HOST_ENDIAN: u32 = 1;
-    let mut userdata = vec![sys::NFTNL_UDATA_SET_KEYBYTEORDER as u8, 4];
-    userdata.extend(HOST_ENDIAN.to_ne_bytes());
-    let set = set.as_ptr().as_ptr();
-    // SAFETY: the set is alive, and this attribute of it a number of 32 bits.
-    unsafe { sys::nftnl_set_set_u32(set, sys::NFTNL_SET_DESC_SIZE as u16, elements) };
-    // SAFETY: the set is alive; the data is copied. It fails only where a few
-    // bytes cannot be had, and then the listing is all that is wrong.
-    unsafe {
-        sys::nftnl_set_set_data(
-            set,
-            sys::NFTNL_SET_USERDATA as u16,
-            userdata.as_ptr().cast(),
-            userdata.len() as u32,
-        );
-    }
-}
-
 /// `redir` with the port in register 1.
 struct Redirect;
 
@@ -262,36 +236,5 @@ impl Expression for Redirect {
     }
 }
 
-/// A table with a comment, as a message.
-pub struct Commented<'a> {
-    /// The table itself.
-    pub table: &'a Table,
-    /// At most 127 bytes.
-    pub comment: &'a CStr,
-}
-
-// SAFETY: nftnl's own message of a table is a header and two short attributes;
-// the comment adds at most 4 + 2 + 255 bytes, and the buffer has room for 64 KiB.
-unsafe impl NlMsg for Commented<'_> {
-    unsafe fn write(&self, buf: *mut c_void, seq: u32, msg_type: MsgType) {
-        // SAFETY: our caller vouches for the buffer.
-        unsafe { self.table.write(buf, seq, msg_type) };
-        let comment = self.comment.to_bytes_with_nul();
-        let Ok(len) = u8::try_from(comment.len()) else {
-            return;
-        };
-        let mut userdata = vec![sys::NFTNL_UDATA_TABLE_COMMENT as u8, len];
-        userdata.extend(comment);
-        // SAFETY: the buffer starts with the message just written, whose length
-        // its header says, and has room for the attribute after it; the data is
-        // copied.
-        unsafe {
-            mnl::mnl_sys::mnl_attr_put(
-                buf.cast(),
-                attr::TABLE_USERDATA,
-                userdata.len(),
-                userdata.as_ptr().cast(),
-            );
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

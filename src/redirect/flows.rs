@@ -11,16 +11,19 @@ use std::net::{IpAddr, UdpSocket};
 
 use nftnl::nftnl_sys::libc;
 
-use super::netlink::{Attrs, Netlink, put};
+use super::attrs::{Attrs, put};
+use super::netlink::Netlink;
 
 const DNS_PORT: u16 = 53;
 /// Conntrack's messages (linux/netfilter/nfnetlink_conntrack.h).
 const SUBSYSTEM: u16 = (libc::NFNL_SUBSYS_CTNETLINK as u16) << 8;
 const GET: u16 = SUBSYSTEM | 1;
 const DELETE: u16 = SUBSYSTEM | 2;
+const GET_STATS: u16 = SUBSYSTEM | 5;
 
 /// The attributes of an entry, numbers in network order.
 mod attr {
+    pub const STATS_ENTRIES: u16 = 1;
     pub const TUPLE_ORIG: u16 = 1;
     pub const TUPLE_REPLY: u16 = 2;
     pub const ID: u16 = 12;
@@ -42,8 +45,16 @@ mod attr {
 /// # Errors
 /// A kernel without conntrack's netlink (kmod-nf-conntrack-netlink).
 pub fn forget(netlink: &mut Netlink) -> io::Result<()> {
-    let mut stale = Vec::new();
     let any = libc::NFPROTO_UNSPEC as u8;
+    // Going through the table takes a millisecond even when it is empty.
+    let mut entries = 0;
+    netlink.request(GET_STATS, any, false, &[], |message| {
+        entries = message.attrs.u32(attr::STATS_ENTRIES).unwrap_or(1);
+    })?;
+    if entries == 0 {
+        return Ok(());
+    }
+    let mut stale = Vec::new();
     netlink.request(GET, any, true, &[], |message| {
         if is_stale(message.attrs) {
             stale.push((message.family, key(message.attrs)));
@@ -97,4 +108,61 @@ fn key(entry: Attrs) -> Vec<u8> {
         }
     }
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nest(bytes: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+        let mut inner = Vec::new();
+        fill(&mut inner);
+        put(bytes, kind | libc::NLA_F_NESTED as u16, &inner);
+    }
+
+    /// An entry from `source` to port `to`, answered from port `from`.
+    fn entry(source: [u8; 4], to: u16, from: u16) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        nest(&mut bytes, attr::TUPLE_ORIG, |tuple| {
+            nest(tuple, attr::TUPLE_IP, |ip| {
+                put(ip, attr::IP_V4_SRC, &source)
+            });
+            nest(tuple, attr::TUPLE_PROTO, |proto| {
+                put(proto, attr::PROTO_DST_PORT, &to.to_be_bytes());
+            });
+        });
+        nest(&mut bytes, attr::TUPLE_REPLY, |tuple| {
+            nest(tuple, attr::TUPLE_PROTO, |proto| {
+                put(proto, attr::PROTO_SRC_PORT, &from.to_be_bytes());
+            });
+        });
+        put(&mut bytes, attr::ID, &[1, 2, 3, 4]);
+        bytes
+    }
+
+    #[test]
+    fn dns_of_ours_that_is_not_redirected_is_stale() {
+        let here = [127, 0, 0, 1];
+        for (source, to, from, stale) in [
+            (here, 53, 53, true),
+            // Redirected; no DNS; forwarded for somebody else.
+            (here, 53, 54, false),
+            (here, 80, 80, false),
+            ([192, 0, 2, 1], 53, 53, false),
+        ] {
+            let bytes = entry(source, to, from);
+            assert_eq!(is_stale(Attrs(&bytes)), stale, "{source:?} {to} {from}");
+        }
+        assert!(!is_stale(Attrs(&[])));
+    }
+
+    #[test]
+    fn an_entry_is_named_by_its_first_direction_and_id() {
+        let bytes = entry([127, 0, 0, 1], 53, 53);
+        let key = key(Attrs(&bytes));
+        let kinds: Vec<u16> = Attrs(&key).map(|attr| attr.0).collect();
+        assert_eq!(kinds, [attr::TUPLE_ORIG, attr::ID]);
+        let orig = attr::TUPLE_ORIG;
+        assert_eq!(Attrs(&key).get(orig), Attrs(&bytes).get(orig));
+    }
 }

@@ -60,3 +60,33 @@ fn warn_once(name: &str, missing: bool) {
         log!("group '{name}' does not exist, its DNS is not redirected");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::Group::{Id, Name};
+
+    const NOBODYS: &str = "gluon-wan-no-such-group";
+
+    #[test]
+    fn numbers_need_no_entry_and_missing_names_are_left_out() {
+        let found = find(&[Name(NOBODYS.into()), Id(4_000_000_000)]).unwrap();
+        assert_eq!(
+            found,
+            [Group {
+                gid: 4_000_000_000,
+                name: "4000000000".into()
+            }]
+        );
+    }
+
+    #[test]
+    fn none_left_is_an_error_that_names_them_all() {
+        let error = find(&[Name(NOBODYS.into()), Name("nor-this".into())]).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.contains("gluon-wan-no-such-group, nor-this"),
+            "{message}"
+        );
+    }
+}

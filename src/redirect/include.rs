@@ -241,3 +241,25 @@ fn wait(child: &mut Child) -> io::Result<ExitStatus> {
         pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redirect::Group;
+
+    #[test]
+    fn the_whole_file() {
+        let group = Group {
+            gid: 800,
+            name: "800".into(),
+        };
+        let expected = format!(
+            "# Made by `gluon-wan sync` and loaded by fw4 with its own ruleset. Changes are lost.\n\
+             table inet gluon_wan\n\
+             delete table inet gluon_wan\n\
+             {}",
+            include_str!("../../nft/one-group.nft")
+        );
+        assert_eq!(text(&Table::new(vec![group], 54)), expected);
+    }
+}

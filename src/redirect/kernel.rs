@@ -1,20 +1,20 @@
 //! The table in the kernel: read, replaced, removed.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
 use std::io;
 
-use nftnl::expr::Lookup;
 use nftnl::nftnl_sys::libc;
-use nftnl::set::{Set as NftSet, SetKey};
-use nftnl::{Batch, ChainType, Hook, MsgType, NlMsg, Policy, ProtoFamily};
+use nftnl::set::SetKey;
 
+use super::attrs::{Attrs, put};
 use super::error::{Error, Step};
-use super::expr::{self, Commented, Expr, Gid, Protocol, Set};
+use super::expr::{self, Expr, Gid, Protocol, Set};
 use super::flows;
-use super::netlink::{Attrs, Message, Netlink, put};
+use super::netlink::{Message, Netlink};
 use super::objects::{Base, Chain, Objects, Rule};
 use super::table::NAME;
+use super::transaction::Transaction;
 use crate::log;
 
 /// A table that changes this often while it is read is not worth waiting for.
@@ -22,8 +22,6 @@ const READS: usize = 20;
 const INET: u8 = libc::NFPROTO_INET as u8;
 /// The kind of set we make; others have intervals, data or elements that expire.
 const SET_FLAGS: u32 = (libc::NFT_SET_ANONYMOUS | libc::NFT_SET_CONSTANT) as u32;
-/// nft's name for anonymous sets; the kernel puts a number in.
-const SET_NAME: &CStr = c"__set%d";
 const GET_FLOWTABLE: libc::c_int = 23;
 
 /// The attributes of objects, all numbers in network order
@@ -69,9 +67,26 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// Calls `work` with nf_tables.
+    ///
+    /// The socket stays open for the next time. To close one makes the kernel
+    /// wait until what was deleted is freed, with nf_tables locked meanwhile
+    /// (nft_rcv_nl_event): some 10 ms in which the next change would go unseen.
+    ///
     /// # Errors
-    /// A kernel without netfilter's netlink.
-    pub fn open() -> Result<Self, Error> {
+    /// A kernel without netfilter's netlink; what `work` says.
+    pub fn with<T>(work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        thread_local!(static IDLE: Cell<Option<Kernel>> = const { Cell::new(None) });
+        let mut kernel = match IDLE.take() {
+            Some(kernel) => kernel,
+            None => Self::open()?,
+        };
+        let result = work(&mut kernel);
+        IDLE.set(Some(kernel));
+        result
+    }
+
+    fn open() -> Result<Self, Error> {
         let netlink = Netlink::open(0).map_err(|error| Error::kernel(Step::Open, error))?;
         Ok(Self { netlink })
     }
@@ -92,26 +107,20 @@ impl Kernel {
         }
     }
 
-    /// Makes the table what `objects` says, whatever was there, in one transaction.
+    /// Makes the table, which must not be there, in one transaction.
+    ///
+    /// # Errors
+    /// EEXIST; what the kernel lacks.
+    pub fn create(&mut self, objects: &Objects) -> Result<(), Error> {
+        Transaction::create(objects).commit(&mut self.netlink)
+    }
+
+    /// Makes the table what `objects` says, whatever is there, in one transaction.
     ///
     /// # Errors
     /// What the kernel lacks. The old table stays then.
     pub fn replace(&mut self, objects: &Objects) -> Result<(), Error> {
-        let mut transaction = Transaction::new();
-        let table = nf_table();
-        // A table cannot be removed that is not there, so it is made first.
-        transaction.add(&table, MsgType::Add, Step::Table);
-        transaction.add(&table, MsgType::Del, Step::Table);
-        let comment = c_string(objects.comment.as_deref().unwrap_or_default());
-        let commented = Commented {
-            table: &table,
-            comment: &comment,
-        };
-        transaction.add(&commented, MsgType::Add, Step::Table);
-        for chain in &objects.chains {
-            transaction.add_chain(&table, chain, &objects.rules);
-        }
-        transaction.commit(&mut self.netlink)
+        Transaction::replace(objects).commit(&mut self.netlink)
     }
 
     /// Removes the table; false when there was none.
@@ -119,12 +128,9 @@ impl Kernel {
     /// # Errors
     /// No permission.
     pub fn remove(&mut self) -> Result<bool, Error> {
-        let table = nf_table();
-        let mut transaction = Transaction::new();
-        transaction.add(&table, MsgType::Del, Step::Remove);
-        match transaction.commit(&mut self.netlink) {
+        match Transaction::remove().commit(&mut self.netlink) {
             Ok(()) => Ok(true),
-            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
+            Err(error) if error.is_not_there() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -327,97 +333,4 @@ fn of_table() -> Vec<u8> {
     let mut attrs = Vec::new();
     put(&mut attrs, attr::TABLE, &[NAME.as_bytes(), &[0]].concat());
     attrs
-}
-
-fn nf_table() -> nftnl::Table {
-    nftnl::Table::new(c_string(NAME), ProtoFamily::Inet)
-}
-
-/// Names and comments of ours have no NUL.
-fn c_string(text: &str) -> CString {
-    CString::new(text).unwrap_or_default()
-}
-
-/// A batch, and what each of its messages is about.
-struct Transaction {
-    batch: Batch,
-    steps: Vec<Step>,
-    sets: u32,
-}
-
-impl Transaction {
-    fn new() -> Self {
-        Self {
-            batch: Batch::new(),
-            steps: Vec::new(),
-            sets: 0,
-        }
-    }
-
-    fn add(&mut self, message: &impl NlMsg, kind: MsgType, step: Step) {
-        self.batch.add(message, kind);
-        self.steps.push(step);
-    }
-
-    fn add_chain(&mut self, table: &nftnl::Table, chain: &Chain, rules: &[Rule]) {
-        let mut nf_chain = nftnl::Chain::new(c_string(&chain.name), table);
-        if let Some(base) = &chain.base {
-            nf_chain.set_type(ChainType::Nat);
-            nf_chain.set_hook(Hook::Out, base.priority);
-            nf_chain.set_policy(Policy::Accept);
-        }
-        self.add(&nf_chain, MsgType::Add, Step::Chain);
-        for rule in rules {
-            let mut nf_rule = nftnl::Rule::new(&nf_chain);
-            if let Some(comment) = &rule.comment {
-                // Too long is the one way to fail, and Table keeps it short.
-                let _ = nf_rule.set_comment(c_string(comment));
-            }
-            for expr in &rule.exprs {
-                match expr {
-                    Expr::In(Set::Gids(gids)) => {
-                        nf_rule.add_expr(&self.add_set(table, gids.iter().copied().map(Gid)));
-                    }
-                    Expr::In(Set::Protocols(numbers)) => {
-                        let keys = numbers.iter().copied().map(Protocol);
-                        nf_rule.add_expr(&self.add_set(table, keys));
-                    }
-                    expr => expr.add_to(&mut nf_rule),
-                }
-            }
-            self.add(&nf_rule, MsgType::Add, Step::Rule);
-        }
-    }
-
-    /// A constant anonymous set, and the look-up in it.
-    fn add_set<K: SetKey>(
-        &mut self,
-        table: &nftnl::Table,
-        keys: impl ExactSizeIterator<Item = K>,
-    ) -> Lookup {
-        self.sets += 1;
-        let mut set = NftSet::<K>::new(SET_NAME, self.sets, table, ProtoFamily::Inet);
-        expr::describe(&set, keys.len() as u32);
-        for key in keys {
-            set.add(&key);
-        }
-        self.add(&set, MsgType::Add, Step::Set);
-        for elements in set.elems_iter() {
-            self.add(&elements, MsgType::Add, Step::Set);
-        }
-        Lookup::new(&set)
-    }
-
-    fn commit(self, netlink: &mut Netlink) -> Result<(), Error> {
-        let batch = self.batch.finalize();
-        let seqs = batch.sequence_numbers();
-        // Kernels since 6.10 acknowledge the begin of a batch too, and nftnl
-        // gives it a number then.
-        let before = u32::from(seqs.len() > self.steps.len());
-        netlink.transact(&batch).map_err(|(seq, error)| {
-            let at = seq.checked_sub(seqs.start + before);
-            let step = at.and_then(|at| self.steps.get(usize::try_from(at).ok()?));
-            Error::kernel(step.copied().unwrap_or(Step::Commit), error)
-        })
-    }
 }

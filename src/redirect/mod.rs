@@ -4,6 +4,7 @@
 //! the kernel's and replaces that as a whole when anything differs; [`include`]
 //! gives it to fw4, and [`Events`] tell when to look again. Nothing here waits.
 
+mod attrs;
 mod error;
 mod events;
 mod expr;
@@ -14,6 +15,7 @@ mod kernel;
 mod netlink;
 mod objects;
 mod table;
+mod transaction;
 
 pub use error::{Error, Step};
 pub use events::Events;
@@ -48,18 +50,25 @@ pub fn wanted(config: &Config) -> Result<Table, Error> {
 /// # Errors
 /// What is missing. The old table stays then.
 pub fn sync(table: &Table) -> Result<Outcome, Error> {
-    let mut kernel = Kernel::open()?;
-    if is_right(kernel.read()?, table) {
-        return Ok(Outcome::Unchanged);
-    }
-    kernel.replace(&table.objects())?;
-    kernel.forget_flows();
-    // A table that never reads as it was written would be written at every look.
-    if is_right(kernel.read()?, table) {
-        Ok(Outcome::Written)
-    } else {
-        Err(Error::NotKept)
-    }
+    let objects = table.objects();
+    let is_right = |present: &Present| present.objects == objects;
+    Kernel::with(|kernel| {
+        match kernel.read()? {
+            Some(present) if is_right(&present) => return Ok(Outcome::Unchanged),
+            Some(_) => kernel.replace(&objects)?,
+            // Without a deletion, the kernel need not wait for what is deleted.
+            None => match kernel.create(&objects) {
+                Err(error) if error.is_exists() => kernel.replace(&objects)?,
+                result => result?,
+            },
+        }
+        kernel.forget_flows();
+        // A table that never reads as it was written would be written at every look.
+        match kernel.read()? {
+            Some(present) if is_right(&present) => Ok(Outcome::Written),
+            _ => Err(Error::NotKept),
+        }
+    })
 }
 
 /// Removes the table, whatever is in it.
@@ -67,12 +76,13 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
 /// # Errors
 /// No permission.
 pub fn clear() -> Result<Outcome, Error> {
-    let mut kernel = Kernel::open()?;
-    if kernel.read()?.is_some() && kernel.remove()? {
-        Ok(Outcome::Written)
-    } else {
-        Ok(Outcome::Unchanged)
-    }
+    Kernel::with(|kernel| {
+        if kernel.read()?.is_some() && kernel.remove()? {
+            Ok(Outcome::Written)
+        } else {
+            Ok(Outcome::Unchanged)
+        }
+    })
 }
 
 /// The table in the kernel, none when there is none.
@@ -80,7 +90,7 @@ pub fn clear() -> Result<Outcome, Error> {
 /// # Errors
 /// A kernel without nftables; no permission.
 pub fn present() -> Result<Option<Present>, Error> {
-    Kernel::open()?.read()
+    Kernel::with(Kernel::read)
 }
 
 impl Present {
@@ -88,8 +98,4 @@ impl Present {
     pub fn is(&self, table: &Table) -> bool {
         self.objects == table.objects()
     }
-}
-
-fn is_right(present: Option<Present>, table: &Table) -> bool {
-    present.is_some_and(|present| present.is(table))
 }

@@ -1,4 +1,4 @@
-//! The netlink socket of netfilter: requests out, messages and their attributes in.
+//! The netlink socket of netfilter: requests out, messages in.
 //!
 //! Everything here is plain bytes (linux/netlink.h, linux/netfilter/nfnetlink.h);
 //! what a message means is known to those who ask.
@@ -7,6 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nftnl::nftnl_sys::libc;
+
+use super::attrs::Attrs;
 
 /// The largest message the kernel makes up for a reader (netlink_dump of
 /// net/netlink/af_netlink.c).
@@ -111,6 +113,9 @@ impl Netlink {
     /// The sequence number of the first message that was refused, if one was,
     /// and why. Nothing of the batch counts then.
     pub fn transact(&mut self, batch: &nftnl::FinalizedBatch) -> Result<(), (u32, io::Error)> {
+        // Batches are numbered from 1: what an earlier one that failed has left
+        // would be taken for an answer to this one.
+        while receive(&self.socket, &mut self.buffer).is_ok() {}
         self.socket.send_all(batch).map_err(|error| (0, error))?;
         let mut unanswered = batch.sequence_numbers();
         while !unanswered.is_empty() {
@@ -208,57 +213,38 @@ fn request(kind: u16, flags: u16, seq: u32, family: u8, attrs: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// Appends one attribute, padded.
-pub fn put(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    // Values are names and numbers, far below 64 KiB.
-    bytes.extend((4 + value.len() as u16).to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The attributes of a message or of a nest: type and value.
-///
-/// What is cut off or malformed ends the sequence.
-#[derive(Clone, Copy)]
-pub struct Attrs<'a>(pub &'a [u8]);
-
-impl<'a> Attrs<'a> {
-    /// The value of the first attribute of that type.
-    pub fn get(mut self, kind: u16) -> Option<&'a [u8]> {
-        self.find(|attr| attr.0 == kind).map(|attr| attr.1)
+    #[test]
+    fn a_request_is_a_message() {
+        let bytes = request(0x0a01, 5, 77, 1, &[4, 0, 1, 0]);
+        let mut two = [bytes.as_slice(), &bytes].concat();
+        let mut rest = two.as_slice();
+        for _ in 0..2 {
+            let (header, body) = split(&mut rest).unwrap();
+            assert_eq!((header.kind, header.flags, header.seq), (0x0a01, 5, 77));
+            let message = message(body).unwrap();
+            assert_eq!((message.family, message.generation), (1, 0));
+            assert_eq!(message.attrs.count(), 1);
+        }
+        assert!(split(&mut rest).is_none());
+        // Shorter than its own header, longer than what is there, cut off.
+        for len in [0_u32, 15, 25] {
+            two[..4].copy_from_slice(&len.to_ne_bytes());
+            assert!(split(&mut &two[..24]).is_none(), "{len}");
+        }
+        assert!(split(&mut &two[..15]).is_none());
+        assert!(message(&[1, 0, 0]).is_none());
     }
 
-    /// A number, in network order as nf_tables has all of them.
-    pub fn u32(self, kind: u16) -> Option<u32> {
-        Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
-    }
-
-    /// A 64-bit number in network order.
-    pub fn u64(self, kind: u16) -> Option<u64> {
-        Some(u64::from_be_bytes(self.get(kind)?.try_into().ok()?))
-    }
-
-    /// A name, without the NUL that ends it.
-    pub fn name(self, kind: u16) -> Option<&'a [u8]> {
-        self.get(kind)?.strip_suffix(&[0])
-    }
-
-    /// The attributes inside of another one, none when it is not there.
-    pub fn nest(self, kind: u16) -> Attrs<'a> {
-        Attrs(self.get(kind).unwrap_or_default())
-    }
-}
-
-impl<'a> Iterator for Attrs<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let header = self.0.get(..4)?;
-        let len = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let kind = u16::from_ne_bytes([header[2], header[3]]) & libc::NLA_TYPE_MASK as u16;
-        let value = self.0.get(4..len)?;
-        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
+    #[test]
+    fn the_kernels_verdict_is_an_errno() {
+        let said = |code: i32| errno(&code.to_ne_bytes()).map_err(|error| error.raw_os_error());
+        assert_eq!(said(0), Ok(()));
+        assert_eq!(said(-libc::ENOENT), Err(Some(libc::ENOENT)));
+        assert_eq!(said(i32::MIN), Err(Some(i32::MIN)));
+        assert!(errno(&[]).is_ok());
     }
 }

@@ -151,3 +151,88 @@ impl fmt::Display for Table {
         writeln!(f, "}}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(groups: &[(u32, &str)], port: u16) -> Table {
+        let group = |&(gid, name): &(u32, &str)| Group {
+            gid,
+            name: name.into(),
+        };
+        Table::new(groups.iter().map(group).collect(), port)
+    }
+
+    #[test]
+    fn shown_as_the_goldens() {
+        let gluon = [(800, "gluon-fastd"), (801, "gluon-mesh-vpn")];
+        for (table, golden) in [
+            (
+                table(&[(800, "800")], 54),
+                include_str!("../../nft/one-group.nft"),
+            ),
+            (table(&gluon, 54), include_str!("../../nft/two-groups.nft")),
+            (
+                table(&gluon, 5454),
+                include_str!("../../nft/other-port.nft"),
+            ),
+        ] {
+            assert_eq!(table.to_string(), golden);
+        }
+    }
+
+    #[test]
+    fn a_number_counts_once_and_the_first_name_stays() {
+        let doubled = table(&[(800, "a"), (801, "b"), (800, "c")], 54);
+        assert_eq!(doubled, table(&[(800, "a"), (801, "b")], 54));
+        assert_eq!(table(&[(800, "a"), (800, "b")], 54).objects().sets, 1);
+    }
+
+    #[test]
+    fn numbers_are_listed_in_order_and_names_as_configured() {
+        let text = table(&[(801, "z"), (1, "m"), (256, "a")], 54).to_string();
+        assert!(text.contains("skgid { 1, 256, 801 } "), "{text}");
+        assert!(text.contains("\"gluon-wan: z, m, a\""), "{text}");
+    }
+
+    #[test]
+    fn the_rule_in_bytes() {
+        // Ports are in network order on every machine, the group in host order.
+        assert_eq!(
+            table(&[(0x0001_0203, "g")], 0x1234).rule(),
+            [
+                Expr::MetaSkGid,
+                Expr::Equals(0x0001_0203_u32.to_ne_bytes().into()),
+                Expr::MetaL4Proto,
+                Expr::In(Set::Protocols([6, 17].into())),
+                Expr::DestinationPort,
+                Expr::Equals(vec![0, 53]),
+                Expr::Counter,
+                Expr::LoadPort(0x1234),
+                Expr::Redirect,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_comment_never_gets_longer_than_nft_takes() {
+        let name = |len: usize| "n".repeat(len);
+        let comment = |names: &[String]| {
+            let groups = names.iter().zip(1..);
+            let groups: Vec<_> = groups.map(|(name, gid)| (gid, name.as_str())).collect();
+            table(&groups, 54).comment()
+        };
+        assert_eq!(comment(&[name(116)]).len(), 127);
+        assert_eq!(comment(&[name(117)]), "gluon-wan: ...");
+        assert_eq!(comment(&[name(50), name(64)]).len(), 127);
+        assert!(comment(&[name(50), name(65)]).ends_with("n, ..."));
+        assert!(comment(&vec![name(8); 50]).ends_with("n, ..."));
+        for first in 1..120 {
+            for second in 1..120 {
+                let comment = comment(&[name(first), name(second), name(3)]);
+                assert!(comment.len() <= MAX_COMMENT, "{first} {second}");
+            }
+        }
+    }
+}

@@ -12,15 +12,14 @@ use std::time::Instant;
 use hickory_server::net::NetError;
 use hickory_server::net::runtime::{Time, TokioTime};
 use hickory_server::net::xfer::Protocol;
-use hickory_server::proto::op::{
-    Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode,
-};
+use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
 use hickory_server::proto::rr::rdata::TXT;
 use hickory_server::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_server::proto::serialize::binary::{BinDecodable, BinDecoder, BinEncoder};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder, Queries};
 
+use super::message::{self, Kind, MAX_QUERY};
 use super::upstream::{State, Upstream};
 
 /// What `version.bind` says.
@@ -62,18 +61,31 @@ pub fn encode(
     protocol: Protocol,
     reason: Reason,
 ) -> Option<Vec<u8>> {
+    if message::classify(message) == Kind::Ignore {
+        return None;
+    }
     let encoded = Encoded::new(protocol);
-    match Request::from_bytes(message.to_vec(), client, protocol) {
-        Ok(request) => {
+    match read(message, client, protocol) {
+        Some(request) => {
             let answerer = Answerer {
                 report: Arc::clone(report),
                 reason,
             };
             now(answerer.handle_request::<_, TokioTime>(&request, encoded.clone()))?;
         }
-        Err(_) => now(malformed(message, encoded.clone()))?,
+        None => now(header_only(message, reason, encoded.clone()))?,
     }
     encoded.take()
+}
+
+/// The message, decoded. Not of one that claims many questions, for which
+/// hickory would make room, nor of a long one: a few bytes that point to a name
+/// take hundreds of bytes when they are decoded.
+fn read(message: &[u8], client: SocketAddr, protocol: Protocol) -> Option<Request> {
+    let modest = message.len() <= MAX_QUERY && message::questions(message) <= 1;
+    modest
+        .then(|| Request::from_bytes(message.to_vec(), client, protocol).ok())
+        .flatten()
 }
 
 /// The outcome of a future that has nothing to wait for.
@@ -204,20 +216,19 @@ fn health(upstream: &Upstream, now: Instant) -> String {
     )
 }
 
-/// FORMERR for what cannot be read, with nothing of it but the header.
-async fn malformed(message: &[u8], mut response: Encoded) {
+/// An answer to what is not or cannot be read, with nothing of it but the header.
+async fn header_only(message: &[u8], reason: Reason, mut response: Encoded) {
     let mut decoder = BinDecoder::new(message);
     let Ok(header) = Header::read(&mut decoder) else {
         return;
     };
-    if header.metadata.message_type == MessageType::Response {
-        return;
-    }
     let Ok(nothing) = Queries::read(&mut BinDecoder::new(&[]), 0) else {
         return;
     };
-    let code = match header.metadata.op_code {
-        OpCode::Query => ResponseCode::FormErr,
+    let code = match (header.metadata.op_code, reason) {
+        (OpCode::Query, Reason::Message) => ResponseCode::FormErr,
+        (OpCode::Query, Reason::NoServer) => ResponseCode::ServFail,
+        (OpCode::Query, Reason::Overload) => ResponseCode::Refused,
         _ => ResponseCode::NotImp,
     };
     let answer = MessageResponseBuilder::new(&nothing, None).error_msg(&header.metadata, code);
@@ -405,6 +416,10 @@ mod tests {
         bad_notify[2] |= 4 << 3;
         let transfer = query(7, "example.org", 252, 1);
         let cut = &base[..20];
+        let mut long = base.clone();
+        long.resize(MAX_QUERY + 1, 0);
+        let mut claims_many = base.clone();
+        claims_many[4..6].fill(0xff);
         for (message, code) in [
             (notify.as_slice(), 4),
             (&two, 1),
@@ -412,6 +427,8 @@ mod tests {
             (&bad_notify, 4),
             (&transfer, 5),
             (cut, 1),
+            (&long, 1),
+            (&claims_many, 1),
         ] {
             let bytes = answer(message, Reason::Message).unwrap();
             assert_eq!((id(&bytes), rcode(&bytes)), (7, code), "{message:x?}");

@@ -3,6 +3,9 @@
 
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 12;
+/// A query is longer than this only to take our memory: a name has 255 bytes,
+/// padding goes up to 128 (RFC 8467), a cookie or a subnet takes 40 more.
+pub const MAX_QUERY: usize = 4096;
 /// The longest name on the wire, with its root label.
 const MAX_NAME_LEN: usize = 255;
 /// Labels with one of these bits are pointers or of unknown kind.
@@ -25,7 +28,7 @@ pub enum Kind {
     /// One question of an ordinary query: goes to a server as it is.
     Relay(Question),
     /// Wants an answer of our own: another opcode, class CHAOS, a zone
-    /// transfer, or it is malformed.
+    /// transfer, or it is malformed or longer than [`MAX_QUERY`].
     Answer,
     /// A reply, or too short to be answered: taking it up would let two
     /// servers talk to each other for ever.
@@ -47,10 +50,12 @@ pub fn classify(message: &[u8]) -> Kind {
     };
     let is_reply = header[2] & 0x80 != 0;
     let opcode = header[2] >> 3 & 0x0f;
-    let questions = u16::from_be_bytes([header[4], header[5]]);
     match Question::of(message) {
         _ if is_reply => Kind::Ignore,
-        Some(question) if opcode == 0 && questions == 1 && question.is_ordinary(message) => {
+        _ if message.len() > MAX_QUERY => Kind::Answer,
+        Some(question)
+            if opcode == 0 && questions(message) == 1 && question.is_ordinary(message) =>
+        {
             Kind::Relay(question)
         }
         _ => Kind::Answer,
@@ -108,7 +113,7 @@ impl Question {
         };
         let is_reply = header[2] & 0x80 != 0;
         let same_opcode = (header[2] >> 3 & 0x0f) == 0;
-        let asked = match u16::from_be_bytes([header[4], header[5]]) {
+        let asked = match questions(reply) {
             0 => rcode(reply) != 0,
             1 => {
                 let (name, fixed) = self.parts(query);
@@ -119,6 +124,33 @@ impl Question {
         };
         is_reply && same_opcode && asked
     }
+
+    /// A copy of `reply` to keep: one that is longer than [`MAX_QUERY`] without
+    /// its records.
+    #[must_use]
+    pub fn abridged(self, reply: &[u8]) -> Vec<u8> {
+        if reply.len() <= MAX_QUERY {
+            return reply.to_vec();
+        }
+        let end = if questions(reply) == 0 {
+            HEADER_LEN
+        } else {
+            self.end
+        };
+        let mut kept = reply.get(..end).unwrap_or_default().to_vec();
+        if let Some(records) = kept.get_mut(6..HEADER_LEN) {
+            records.fill(0);
+        }
+        kept
+    }
+}
+
+/// How many questions a message claims to have.
+#[must_use]
+pub fn questions(message: &[u8]) -> u16 {
+    message
+        .get(4..6)
+        .map_or(0, |count| u16::from_be_bytes([count[0], count[1]]))
 }
 
 /// The id of a message, 0 where there is none.

@@ -8,14 +8,16 @@
 pub mod answer;
 mod follow;
 pub mod message;
+mod numbers;
 mod open;
 mod pool;
 mod privilege;
 mod random;
 mod relay;
-mod servers;
+pub mod servers;
 mod socket;
 mod tcp;
+mod timer;
 pub mod upstream;
 
 use std::io;

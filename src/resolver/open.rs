@@ -4,11 +4,11 @@
 //! query, a reply, an error, a time that has come) is one call; between calls
 //! [`OpenQueries::due`] says when to call [`OpenQueries::tick`].
 
-use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::message::{self, Question};
+use super::numbers::{NumberMap, RecentIds};
 use super::upstream::{State, Upstream, UpstreamId, Upstreams};
 use crate::config::Server;
 
@@ -29,9 +29,6 @@ const RETRY: Duration = Duration::from_millis(50);
 const DEAD_AFTER: Duration = Duration::from_secs(1);
 /// The longest pause between two repetitions to servers that are just slow.
 const MAX_BACKOFF: Duration = Duration::from_millis(800);
-/// How many ids just used are not used again, so that a late reply to one
-/// query is never taken for another's.
-const RECENT_IDS: usize = 256;
 
 /// Names a socket that a query was sent through.
 pub type SocketKey = u32;
@@ -95,13 +92,14 @@ struct Query<C> {
 
 /// All open queries, by the id that upstream servers see.
 pub struct OpenQueries<C> {
-    queries: HashMap<u16, Query<C>>,
+    queries: NumberMap<u16, Query<C>>,
     waiting: usize,
     max: usize,
     /// The servers.
     pub upstreams: Upstreams,
-    recent: [u16; RECENT_IDS],
-    next_recent: usize,
+    /// Not used again yet, so that a late reply to one query is never taken for
+    /// another's.
+    recent: RecentIds,
     due: Option<Instant>,
 }
 
@@ -110,12 +108,11 @@ impl<C> OpenQueries<C> {
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
-            queries: HashMap::new(),
+            queries: NumberMap::default(),
             waiting: 0,
             max,
             upstreams: Upstreams::default(),
-            recent: [0; RECENT_IDS],
-            next_recent: 0,
+            recent: RecentIds::new(),
             due: None,
         }
     }
@@ -216,7 +213,9 @@ impl<C> OpenQueries<C> {
             message::set_id(reply, query.client_id);
             if failure {
                 query.done.push(from);
-                query.failure.get_or_insert_with(|| reply.to_vec());
+                query
+                    .failure
+                    .get_or_insert_with(|| query.question.abridged(reply));
                 over = query.ask_next(now, wire, &mut self.upstreams);
             } else {
                 wire.reply(&query.client, reply);
@@ -383,9 +382,8 @@ impl<C> OpenQueries<C> {
     fn fresh_id(&mut self, wire: &mut impl Wire<Client = C>) -> u16 {
         loop {
             let id = wire.random();
-            if !self.queries.contains_key(&id) && !self.recent.contains(&id) {
-                self.recent[self.next_recent] = id;
-                self.next_recent = (self.next_recent + 1) % RECENT_IDS;
+            if !self.recent.contains(id) && !self.queries.contains_key(&id) {
+                self.recent.push(id);
                 return id;
             }
         }

@@ -5,7 +5,6 @@
 //! it lasts, every query gets a fresh socket; under a load that uses it up,
 //! sockets are shared and reopened after some uses.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
+use super::numbers::NumberMap;
 use super::open::SocketKey;
 use super::random::Random;
 use super::socket;
@@ -41,7 +41,8 @@ pub type Registered = Arc<AsyncFd<UdpSocket>>;
 struct Entry {
     socket: Registered,
     upstream: UpstreamId,
-    uses: u32,
+    /// So many queries more may be sent through it.
+    uses_left: u32,
     waiting: u32,
     /// Receives from it.
     task: AbortHandle,
@@ -49,7 +50,9 @@ struct Entry {
 
 /// All open sockets.
 pub struct Pool {
-    sockets: HashMap<SocketKey, Entry>,
+    sockets: NumberMap<SocketKey, Entry>,
+    /// Those that have uses left.
+    shared: NumberMap<UpstreamId, Vec<SocketKey>>,
     next_key: SocketKey,
     mark: u32,
     budget: Budget,
@@ -60,7 +63,8 @@ impl Pool {
     #[must_use]
     pub fn new(mark: u32, now: Instant) -> Self {
         Self {
-            sockets: HashMap::new(),
+            sockets: NumberMap::default(),
+            shared: NumberMap::default(),
             next_key: 0,
             mark,
             budget: Budget::new(now),
@@ -79,63 +83,103 @@ impl Pool {
         random: &mut Random,
         receive: impl FnOnce(SocketKey, UpstreamId, Registered) -> AbortHandle,
     ) -> io::Result<SocketKey> {
-        let key = match self.shared(now, upstream.id, random) {
-            Some(key) => key,
-            None => self.open(upstream, receive)?,
+        let key = match self.choose(now, upstream.id, random) {
+            Choice::Open(key) => key,
+            Choice::Fresh { uses } => self.open(upstream, uses, receive)?,
         };
         let Some(entry) = self.sockets.get_mut(&key) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        entry.uses += 1;
         entry.waiting += 1;
-        match entry.socket.get_ref().send(query) {
+        entry.uses_left = entry.uses_left.saturating_sub(1);
+        let sent = entry.socket.get_ref().send(query);
+        if entry.uses_left == 0
+            && let Some(shared) = self.shared.get_mut(&upstream.id)
+        {
+            shared.retain(|other| *other != key);
+        }
+        match sent {
             // A full buffer: lost, as any datagram may be, and repeated in time.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(key),
-            Err(error) => {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                 self.release(key);
                 Err(error)
             }
-            Ok(_) => Ok(key),
+            _ => Ok(key),
         }
     }
 
-    /// One query less waits on it. A socket on which nothing waits is closed,
-    /// unless the load is such that it will be used again.
+    /// One query less waits on it. A socket that has done its work is closed.
     pub fn release(&mut self, key: SocketKey) {
         let Some(entry) = self.sockets.get_mut(&key) else {
             return;
         };
         entry.waiting = entry.waiting.saturating_sub(1);
-        if entry.waiting == 0 && (entry.uses >= USES || !self.budget.is_short()) {
-            self.close(key);
+        if entry.waiting == 0
+            && entry.uses_left == 0
+            && let Some(entry) = self.sockets.remove(&key)
+        {
+            entry.task.abort();
         }
     }
 
-    /// Closes what nothing waits on: routes and source addresses are those of
-    /// the time when a socket was connected.
+    /// Whether a query waits on it.
+    #[must_use]
+    pub fn is_waited_on(&self, key: SocketKey) -> bool {
+        self.sockets
+            .get(&key)
+            .is_some_and(|entry| entry.waiting > 0)
+    }
+
+    /// Closes what nothing waits on, and shares the rest no more: routes and
+    /// source addresses are those of the time when a socket was connected.
     pub fn close_idle(&mut self) {
+        self.shared.clear();
         self.sockets.retain(|_, entry| {
             let keep = entry.waiting > 0;
             if !keep {
                 entry.task.abort();
             }
+            entry.uses_left = 0;
             keep
         });
-        // Those that are still waited on are not used again.
-        for entry in self.sockets.values_mut() {
-            entry.uses = USES;
+    }
+
+    /// What the next query to a server goes through.
+    fn choose(&mut self, now: Instant, to: UpstreamId, random: &mut Random) -> Choice {
+        // Too many, or left over from a load that has passed.
+        if self.sockets.len() >= MAX_SOCKETS
+            || (!self.shared.is_empty() && self.budget.is_full(now))
+        {
+            self.close_idle();
+        }
+        if self.sockets.len() >= MAX_SOCKETS {
+            return self.any(to, random);
+        }
+        if self.budget.take(now) {
+            return Choice::Fresh { uses: 1 };
+        }
+        match self.shared.get(&to) {
+            Some(shared) if shared.len() >= SHARED => {
+                Choice::Open(shared[usize::from(random.u16()) % shared.len()])
+            }
+            _ => Choice::Fresh { uses: USES },
         }
     }
 
-    fn close(&mut self, key: SocketKey) {
-        if let Some(entry) = self.sockets.remove(&key) {
-            entry.task.abort();
+    /// Any of the sockets towards a server, if there is one.
+    fn any(&self, to: UpstreamId, random: &mut Random) -> Choice {
+        let towards = || self.sockets.iter().filter(|(_, e)| e.upstream == to);
+        let count = towards().count().max(1);
+        match towards().nth(usize::from(random.u16()) % count) {
+            Some((&key, _)) => Choice::Open(key),
+            None => Choice::Fresh { uses: 1 },
         }
     }
 
     fn open(
         &mut self,
         upstream: &Upstream,
+        uses: u32,
         receive: impl FnOnce(SocketKey, UpstreamId, Registered) -> AbortHandle,
     ) -> io::Result<SocketKey> {
         let socket = socket::udp(socket::address(&upstream.server)?, self.mark)?;
@@ -146,32 +190,27 @@ impl Pool {
         let entry = Entry {
             socket,
             upstream: upstream.id,
-            uses: 0,
+            uses_left: uses,
             waiting: 0,
             task,
         };
         self.sockets.insert(key, entry);
+        if uses > 1 {
+            self.shared.entry(upstream.id).or_default().push(key);
+        }
         Ok(key)
     }
+}
 
-    /// A socket to share, none where a fresh one is due.
-    fn shared(&mut self, now: Instant, to: UpstreamId, random: &mut Random) -> Option<SocketKey> {
-        if self.sockets.len() >= MAX_SOCKETS {
-            self.close_idle();
-        }
-        let full = self.sockets.len() >= MAX_SOCKETS;
-        if !full && self.budget.take(now) {
-            return None;
-        }
-        let usable = |entry: &Entry| entry.upstream == to && (full || entry.uses < USES);
-        let count = self.sockets.values().filter(|entry| usable(entry)).count();
-        if count == 0 || (!full && count < SHARED) {
-            return None;
-        }
-        let chosen = usize::from(random.u16()) % count;
-        let mut usable = self.sockets.iter().filter(|(_, entry)| usable(entry));
-        usable.nth(chosen).map(|(&key, _)| key)
-    }
+/// What a query goes through.
+enum Choice {
+    /// A socket that is open.
+    Open(SocketKey),
+    /// One to be opened, for so many queries.
+    Fresh {
+        /// One: for this query alone.
+        uses: u32,
+    },
 }
 
 impl Drop for Pool {
@@ -196,7 +235,7 @@ impl Budget {
         }
     }
 
-    fn take(&mut self, now: Instant) -> bool {
+    fn refill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.filled);
         let granted = u32::try_from(passed.as_millis() / REFILL.as_millis()).unwrap_or(BUDGET);
         if granted >= BUDGET - self.tokens {
@@ -205,13 +244,18 @@ impl Budget {
             self.tokens += granted;
             self.filled += REFILL * granted;
         }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        self.refill(now);
         let enough = self.tokens > 0;
         self.tokens -= u32::from(enough);
         enough
     }
 
-    fn is_short(&self) -> bool {
-        self.tokens == 0
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.tokens == BUDGET
     }
 }
 
@@ -224,11 +268,12 @@ mod tests {
         let start = Instant::now();
         let mut budget = Budget::new(start);
         assert!((0..BUDGET).all(|_| budget.take(start)));
-        assert!(!budget.take(start) && budget.is_short());
+        assert!(!budget.take(start) && !budget.is_full(start));
         assert!(!budget.take(start + REFILL - Duration::from_millis(1)));
         let later = start + REFILL * 5;
         assert_eq!((0..10).filter(|_| budget.take(later)).count(), 5);
         let much_later = start + Duration::from_secs(86_400);
+        assert!(budget.is_full(much_later));
         assert_eq!(
             (0..1000).filter(|_| budget.take(much_later)).count() as u32,
             BUDGET

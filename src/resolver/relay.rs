@@ -20,6 +20,7 @@ use super::message::{self, Kind};
 use super::open::{OpenQueries, Rejected, SocketKey, Wire};
 use super::pool::{INTEREST, Pool, Registered};
 use super::random::Random;
+use super::timer::Timer;
 use super::upstream::{Upstream, UpstreamId};
 use crate::config::Server;
 use crate::ready;
@@ -144,31 +145,33 @@ impl Relay {
         let socket = Arc::new(ready::register(socket, Interest::READABLE)?);
         loop {
             let mut ready = socket.readable().await?;
-            for _ in 0..TURN {
-                match ready.try_io(|_| self.take_query(&socket)) {
-                    Ok(taken) => taken?,
-                    Err(_would_block) => break,
-                }
+            let mut taken = 0;
+            while taken < TURN
+                && let Ok(outcome) = ready.try_io(|_| self.take_query(&socket))
+            {
+                outcome?;
+                taken += 1;
             }
-            tokio::task::yield_now().await;
+            if taken == TURN {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
     /// Wakes up when something is due, and only then; for ever.
     ///
     /// # Errors
-    /// None: the type is that of the tasks beside it.
+    /// The kernel's limits.
     pub async fn keep_time(self: Arc<Self>) -> io::Result<()> {
+        let timer = Timer::new()?;
         loop {
-            let due = self.lock().open.due();
-            match due {
-                None => self.sooner.notified().await,
-                Some(due) => tokio::select! {
-                    () = tokio::time::sleep_until(due.into()) => {
-                        self.with(|open, out, _| open.tick(out.now, out));
-                    }
-                    () = self.sooner.notified() => {}
-                },
+            timer.set(self.lock().open.due())?;
+            tokio::select! {
+                expired = timer.expired() => {
+                    expired?;
+                    self.with(|open, out, _| open.tick(out.now, out));
+                }
+                () = self.sooner.notified() => {}
             }
         }
     }
@@ -201,14 +204,15 @@ impl Relay {
         Ok(())
     }
 
-    /// Receives one message of a server.
-    fn take_reply(&self, from: UpstreamId, socket: &UdpSocket) -> io::Result<()> {
+    /// Receives one message of a server. Returns whether more are awaited from
+    /// this socket.
+    fn take_reply(&self, from: UpstreamId, key: SocketKey, socket: &UdpSocket) -> io::Result<bool> {
         self.with(|open, out, buffer| {
             let len = socket.recv(buffer)?;
             if let Some(reply) = buffer.get_mut(..len) {
                 open.heard(out.now, out, from, reply);
             }
-            Ok(())
+            Ok(out.pool.is_waited_on(key))
         })
     }
 
@@ -281,9 +285,11 @@ fn start_receiving(
     let receive = async move {
         while let Ok(mut ready) = socket.ready(INTEREST).await {
             let Some(relay) = relay.upgrade() else { return };
-            if let Ok(Err(_icmp)) = ready.try_io(|socket| relay.take_reply(from, socket.get_ref()))
-            {
-                relay.with(|open, out, _| open.failed(out.now, out, from, key));
+            match ready.try_io(|socket| relay.take_reply(from, key, socket.get_ref())) {
+                // Another call would find nothing; what comes will wake us again.
+                Ok(Ok(false)) => ready.clear_ready(),
+                Ok(Err(_icmp)) => relay.with(|open, out, _| open.failed(out.now, out, from, key)),
+                Ok(Ok(true)) | Err(_) => {}
             }
         }
     };

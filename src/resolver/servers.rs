@@ -160,7 +160,8 @@ fn resolv_file(path: &Path) -> io::Result<(Vec<Server>, Vec<String>)> {
 /// Reads resolv.conf(5): `nameserver ADDR`, also as [`Server`] is written
 /// elsewhere. Other keywords are no business of a forwarder. One bad line must
 /// not take the good ones with it; it comes back with its number.
-fn parse(text: &str) -> (Vec<Server>, Vec<(usize, String)>) {
+#[must_use]
+pub fn parse(text: &str) -> (Vec<Server>, Vec<(usize, String)>) {
     let mut servers: Vec<Server> = Vec::new();
     let mut mistakes = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {

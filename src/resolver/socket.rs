@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use crate::config::Server;
 
@@ -87,19 +87,50 @@ pub fn listen_tcp(on: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Bound to the loopback device, not only to its address: a redirected query
-/// has any local address as its source, while no other machine's packet comes
-/// in through `lo`, whatever route_localnet says.
+/// For what has come in through the loopback device only, not just to its
+/// address: a redirected query has any local address as its source, while no
+/// other machine's packet comes in through `lo`, whatever route_localnet says or
+/// a DNAT rule does.
+///
+/// Binding to the device would do for IPv4. For IPv6 it would also bind the
+/// answers to it, and the kernel finds no way through `lo` to an address of
+/// another device.
+///
+/// Where the address is not there yet, or no longer, the socket waits for it: at
+/// boot and in a gluon-reload `lo` is down for a while.
 fn loopback(on: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let kind = kind.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(on), kind, Some(protocol))?;
     if on.is_ipv6() {
         socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
     }
     if protocol == Protocol::TCP {
         socket.set_reuse_address(true)?;
     }
-    socket.bind_device(Some(b"lo"))?;
+    socket.attach_filter(&from_loopback())?;
     socket.bind(&SockAddr::from(on))?;
     Ok(socket)
+}
+
+/// Classic BPF (linux/filter.h): takes a packet whole when its device is `lo`,
+/// else nothing of it.
+fn from_loopback() -> [SockFilter; 4] {
+    /// BPF_LD | BPF_W | BPF_ABS of SKF_AD_OFF + SKF_AD_IFINDEX.
+    const LOAD: u16 = 0x20;
+    const DEVICE: u32 = (-0x1000_i32 + 8) as u32;
+    /// BPF_JMP | BPF_JEQ | BPF_K.
+    const JUMP_UNLESS_EQUAL: u16 = 0x15;
+    /// LOOPBACK_IFINDEX (net/net_namespace.h): the same in every namespace.
+    const LOOPBACK: u32 = 1;
+    /// BPF_RET | BPF_K: so many bytes.
+    const RETURN: u16 = 0x06;
+    [
+        SockFilter::new(LOAD, 0, 0, DEVICE),
+        SockFilter::new(JUMP_UNLESS_EQUAL, 0, 1, LOOPBACK),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
 }

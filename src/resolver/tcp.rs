@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -19,6 +19,7 @@ use hickory_server::net::{BufDnsStreamHandle, DnsStreamHandle};
 use hickory_server::proto::op::SerialMessage;
 use hickory_server::server::TimeoutStream;
 use tokio::net::TcpStream as Tcp;
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -30,12 +31,15 @@ use super::socket;
 use crate::config::Server;
 use crate::log;
 
-/// Connections of clients at a time; the one that is idle the longest makes
+/// Connections of clients at a time, for each listening socket; the one that is idle the longest makes
 /// room for a new one.
-const MAX_CONNECTIONS: usize = 16;
+const MAX_CONNECTIONS: usize = 8;
 /// Queries of one connection that are answered at a time; the next are read
-/// when one of them is done.
-const MAX_PIPELINED: usize = 8;
+/// when one of them is done. Each may be a reply of 64 KiB that the client does
+/// not read.
+const MAX_PIPELINED: usize = 4;
+/// Connections to servers at a time; further queries wait for one of them.
+const MAX_ASKED: usize = 16;
 /// A connection without a whole message for so long is closed (RFC 7766,
 /// section 6.2.3, leaves the time to us).
 const IDLE: Duration = Duration::from_secs(10);
@@ -48,10 +52,15 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// The socket cannot be used at all.
 pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mark: u32) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let asking = Asking {
+        relay,
+        mark,
+        slots: Arc::new(Semaphore::new(MAX_ASKED)),
+    };
     let mut connections = Connections::default();
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => connections.add(&relay, stream, client, mark),
+            Ok((stream, client)) => connections.add(&asking, stream, client),
             Err(error) => {
                 // Out of descriptors or memory, most likely: others must end first.
                 log!("a TCP client could not be accepted: {error}");
@@ -59,6 +68,14 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mark: u32) -> io::R
             }
         }
     }
+}
+
+/// How queries go on to servers.
+#[derive(Clone)]
+struct Asking {
+    relay: Arc<Relay>,
+    mark: u32,
+    slots: Arc<Semaphore>,
 }
 
 /// The clients of one listening socket.
@@ -83,7 +100,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    fn add(&mut self, relay: &Arc<Relay>, stream: Tcp, client: SocketAddr, mark: u32) {
+    fn add(&mut self, asking: &Asking, stream: Tcp, client: SocketAddr) {
         self.open
             .retain(|connection| !connection.task.is_finished());
         if self.open.len() >= MAX_CONNECTIONS {
@@ -97,7 +114,7 @@ impl Connections {
         let active = Arc::new(AtomicU64::new(millis_since(start)));
         let seen = Arc::clone(&active);
         let note = move || seen.store(millis_since(start), Ordering::Relaxed);
-        let task = tokio::spawn(converse(Arc::clone(relay), stream, client, mark, note));
+        let task = tokio::spawn(converse(asking.clone(), stream, client, note));
         self.open.push_back(Connection {
             active,
             task: task.abort_handle(),
@@ -111,13 +128,7 @@ fn millis_since(start: Instant) -> u64 {
 
 /// Answers what one client sends, several messages at a time (RFC 7766,
 /// section 6.2.1.1), in the order in which the answers come.
-async fn converse(
-    relay: Arc<Relay>,
-    stream: Tcp,
-    client: SocketAddr,
-    mark: u32,
-    note_activity: impl Fn(),
-) {
+async fn converse(asking: Asking, stream: Tcp, client: SocketAddr, note_activity: impl Fn()) {
     let (stream, mut replies) =
         TcpStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(stream), client, MAX_PIPELINED);
     let mut messages = TimeoutStream::new(stream, IDLE);
@@ -127,7 +138,7 @@ async fn converse(
             message = messages.next(), if open.len() < MAX_PIPELINED => match message {
                 Some(Ok(message)) => {
                     note_activity();
-                    open.spawn(answer(Arc::clone(&relay), message.into_parts().0, client, mark));
+                    open.spawn(answer(asking.clone(), message.into_parts().0, client));
                 }
                 Some(Err(_broken_or_idle)) => return,
                 None => break,
@@ -155,47 +166,52 @@ fn pass_on(replies: &mut BufDnsStreamHandle, client: SocketAddr, answer: Option<
 }
 
 /// The answer to one message, none where it deserves none.
-async fn answer(
-    relay: Arc<Relay>,
-    message: Vec<u8>,
-    client: SocketAddr,
-    mark: u32,
-) -> Option<Vec<u8>> {
+async fn answer(asking: Asking, message: Vec<u8>, client: SocketAddr) -> Option<Vec<u8>> {
     let reason = match message::classify(&message) {
         Kind::Ignore => return None,
         Kind::Answer => Reason::Message,
-        Kind::Relay(question) => match ask_in_turn(&relay, &message, question, mark).await {
+        Kind::Relay(question) => match ask_in_turn(&asking, &message, question).await {
             Some(reply) => return Some(reply),
             None => Reason::NoServer,
         },
     };
-    let report: Arc<dyn Report> = relay;
+    let report: Arc<dyn Report> = asking.relay;
     answer::encode(&report, &message, client, Protocol::Tcp, reason)
+}
+
+/// What servers are asked by, and will say.
+///
+/// When nobody waits any more they are not broken off: what a server sends to a
+/// connection that is gone makes the kernel send a reset, and that has no mark.
+#[derive(Default)]
+struct Asked(JoinSet<io::Result<Vec<u8>>>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.detach_all();
+    }
 }
 
 /// Asks the best server, and the next one when it fails or is silent. The first
 /// good reply counts; without any, the first failure does.
-async fn ask_in_turn(
-    relay: &Relay,
-    query: &[u8],
-    question: Question,
-    mark: u32,
-) -> Option<Vec<u8>> {
+async fn ask_in_turn(asking: &Asking, query: &[u8], question: Question) -> Option<Vec<u8>> {
     let end = Instant::now() + LIFETIME;
-    let mut servers = relay.ranked().into_iter();
-    let mut asked = JoinSet::new();
+    let mut servers = asking.relay.ranked().into_iter();
+    let awaited: Arc<[u8]> = query.into();
+    let mut asked = Asked::default();
     let mut failure = None;
     while Instant::now() < end {
         match servers.next() {
             Some(server) => {
-                let mut query = query.to_vec();
-                message::set_id(&mut query, relay.random_id());
-                asked.spawn(ask(server, query, question, mark));
+                let waiting = Arc::downgrade(&awaited);
+                asked
+                    .0
+                    .spawn(ask_in_time(asking.clone(), server, waiting, question));
             }
-            None if asked.is_empty() => break,
+            None if asked.0.is_empty() => break,
             None => {}
         }
-        let Ok(Some(Ok(Ok(mut reply)))) = timeout(PATIENCE, asked.join_next()).await else {
+        let Ok(Some(Ok(Ok(mut reply)))) = timeout(PATIENCE, asked.0.join_next()).await else {
             continue;
         };
         message::set_id(&mut reply, message::id(query));
@@ -205,6 +221,21 @@ async fn ask_in_turn(
         failure.get_or_insert(reply);
     }
     failure
+}
+
+/// Asks one server as soon as there is a slot, unless nobody waits any more.
+async fn ask_in_time(
+    asking: Asking,
+    server: Server,
+    query: Weak<[u8]>,
+    question: Question,
+) -> io::Result<Vec<u8>> {
+    let _slot = asking.slots.acquire().await.map_err(io::Error::other)?;
+    let Some(mut query) = query.upgrade().map(|query| query.to_vec()) else {
+        return Err(io::ErrorKind::Interrupted.into());
+    };
+    message::set_id(&mut query, asking.relay.random_id());
+    timeout(LIFETIME, ask(server, query, question, asking.mark)).await?
 }
 
 /// Asks one server over a connection of its own.

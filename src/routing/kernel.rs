@@ -45,6 +45,8 @@ pub enum Add {
     /// Beside whatever else leads there. The very same route with another
     /// lifetime gets this one; IPv6 says EEXIST then, which is no failure.
     Beside,
+    /// Only where nothing else with that metric leads there.
+    Alone,
     /// In place of the route with the same destination and metric.
     InPlace,
 }
@@ -211,6 +213,7 @@ impl Kernel {
     pub fn add_route(&mut self, route: &Route, add: Add) -> Result<(), Refused> {
         let how = match add {
             Add::Beside => NLM_F_APPEND,
+            Add::Alone => NLM_F_EXCL,
             Add::InPlace => NLM_F_REPLACE,
         };
         let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | how;
@@ -334,7 +337,10 @@ fn verdict(payload: &[u8]) -> Result<(), Refused> {
         0.. => Ok(()),
         code => Err(Refused {
             errno: io::Error::from_raw_os_error(-code),
-            reason: reason(rest),
+            reason: match -code {
+                libc::EPERM => "needs root of this network (CAP_NET_ADMIN)".into(),
+                _ => reason(rest),
+            },
         }),
     }
 }

@@ -101,7 +101,8 @@ pub fn sync(routing: &Routing) -> Result<Outcome, Error> {
     Keeper::open()?.sync(routing)?.whole()
 }
 
-/// Removes all rules and routes of ours, in all tables.
+/// Removes all rules and routes of ours, in all tables; what was moved goes back
+/// to main.
 ///
 /// # Errors
 /// What could not be removed; everything else was.
@@ -112,7 +113,7 @@ pub fn clear() -> Result<Outcome, Error> {
         read_rules(&mut kernel, family, &mut present)?;
         read_strays(&mut kernel, family, None, &mut present)?;
     }
-    let changes = plan::clearance(&present);
+    let changes = plan::plan(&wanted::nothing(&present), &present);
     apply(&mut kernel, &present.links, &changes).whole()
 }
 
@@ -341,6 +342,7 @@ fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change]) -> Outcome {
             Change::RemoveRule(rule) => kernel.remove_rule(rule),
             Change::AddRoute(route) => kernel.add_route(route, Add::Beside),
             Change::ReplaceRoute(route) => kernel.add_route(route, Add::InPlace),
+            Change::Return(route) => kernel.add_route(route, Add::Alone),
             Change::RemoveRoute(route) => kernel.remove_route(route),
             Change::Move {
                 copy: None, from, ..
@@ -359,10 +361,16 @@ fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change]) -> Outcome {
             Ok(()) => outcome
                 .changes
                 .tell(|| change.past_words(&name).to_string()),
-            Err(refused) => outcome
-                .failures
-                .0
-                .tell(|| format!("{}: {refused}", change.words(&name))),
+            Err(refused) => {
+                outcome
+                    .failures
+                    .0
+                    .tell(|| format!("{}: {refused}", change.words(&name)));
+                // The kernel will say the same of all the others.
+                if refused.is(libc::EPERM) {
+                    break;
+                }
+            }
         }
     }
     outcome

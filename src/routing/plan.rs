@@ -33,6 +33,8 @@ pub enum Change {
         /// Whether the table has the copy already.
         known: bool,
     },
+    /// A default route that was moved is not ours to hold any longer.
+    Return(Route),
     /// A route of ours is none that is wanted.
     RemoveRoute(Route),
 }
@@ -55,14 +57,10 @@ pub fn plan(wanted: &Wanted, present: &Present) -> Vec<Change> {
     for route in &wanted.misplaced {
         plan.moved(route);
     }
+    let returned = wanted.returned.iter().cloned();
+    plan.changes.extend(returned.map(Change::Return));
     plan.surplus();
     plan.changes
-}
-
-/// Whatever of ours there is goes: rules first.
-#[must_use]
-pub fn clearance(present: &Present) -> Vec<Change> {
-    plan(&Wanted::default(), present)
 }
 
 struct Plan<'a> {
@@ -211,6 +209,7 @@ impl fmt::Display for Words<'_> {
             Change::AddRule(_) | Change::AddRoute(_) => ("add", "added"),
             Change::ReplaceRoute(_) => ("replace", "replaced"),
             Change::Move { copy: Some(_), .. } => ("move", "moved"),
+            Change::Return(_) => ("return", "returned"),
             Change::Move { copy: None, .. } | Change::RemoveRule(_) | Change::RemoveRoute(_) => {
                 ("remove", "removed")
             }
@@ -218,7 +217,10 @@ impl fmt::Display for Words<'_> {
         write!(f, "{} ", if self.done { past } else { verb })?;
         match self.change {
             Change::AddRule(rule) | Change::RemoveRule(rule) => write!(f, "{rule}"),
-            Change::AddRoute(route) | Change::ReplaceRoute(route) | Change::RemoveRoute(route) => {
+            Change::AddRoute(route)
+            | Change::ReplaceRoute(route)
+            | Change::Return(route)
+            | Change::RemoveRoute(route) => {
                 write!(f, "{}", Shown(route, &(self.name)(route.device)))
             }
             Change::Move { copy, from, .. } => {

@@ -32,6 +32,8 @@ use crate::config::Routing;
 /// come after it. Gluon's number.
 const UNREACHABLE_METRIC: u32 = 65535;
 
+/// RTPROT_STATIC of linux/rtnetlink.h.
+const STATIC: u8 = 4;
 /// The priority of the kernel's rule for `main`.
 const MAIN_PRIORITY: u32 = 32766;
 
@@ -65,6 +67,9 @@ pub struct Wanted {
     /// Default routes in main that must not be there. Their copies are among
     /// `routes`, unless somebody else put them into the table.
     pub misplaced: Vec<Route>,
+    /// Default routes that were moved and are to stand in main again, because
+    /// they are not ours to hold any longer.
+    pub returned: Vec<Route>,
     /// What stands in the way, and is not ours to change.
     pub obstacles: Vec<Obstacle>,
 }
@@ -119,8 +124,43 @@ pub fn wanted(routing: &Routing, present: &Present) -> Wanted {
             };
             of_family.routes(&mut wanted);
         }
+        let moved = present
+            .table
+            .iter()
+            .filter(|route| route.family() == family && is_moved(route));
+        let given_up = moved.filter(|route| !managed || !is_wan(&present.links, route.device));
+        wanted.returned.extend(given_up.map(original));
     }
     wanted
+}
+
+/// What is wanted when nothing is: that what was moved stands where it stood.
+#[must_use]
+pub fn nothing(present: &Present) -> Wanted {
+    let moved = present.table.iter().filter(|route| is_moved(route));
+    Wanted {
+        returned: moved.map(original).collect(),
+        ..Wanted::default()
+    }
+}
+
+/// Whether a route is a default route of the WAN that we hold, in any table.
+fn is_moved(route: &Route) -> bool {
+    route.is_ours() && route.is_default() && route.kind == RouteType::Unicast && !route.is_expired()
+}
+
+/// What became the copy, as far as it is known: who made it is not, and netifd
+/// calls what it makes static.
+fn original(copy: &Route) -> Route {
+    Route {
+        table: MAIN,
+        protocol: STATIC,
+        ..copy.clone()
+    }
+}
+
+fn is_wan(links: &[Link], device: u32) -> bool {
+    links.iter().any(|link| link.index == device)
 }
 
 /// Marked packets look in the WAN's table.
@@ -234,7 +274,7 @@ impl<'a> Of<'a> {
                 && route.kind == RouteType::Unicast
                 && !route.is_ours()
                 && (route.is_default() || !route.is_expired())
-                && links.iter().any(|link| link.index == route.device)
+                && is_wan(links, route.device)
         })
     }
 
@@ -266,27 +306,27 @@ impl<'a> Of<'a> {
 
     /// Copies in the table whose original is gone and that are still valid.
     fn standing(&self, fresh: &[&Route]) -> Vec<Candidate<'a>> {
-        let ours = self
-            .in_table()
-            .filter(|r| r.is_ours() && r.is_default() && r.kind == RouteType::Unicast);
-        let remembered = self
-            .present
-            .moved
-            .iter()
-            .filter(|r| r.family() == self.family);
+        let (family, table) = (self.family, self.routing.table);
         let mut seen: HashSet<Path> = fresh.iter().map(|route| route.path()).collect();
         let mut standing = Vec::new();
-        let listed = ours.map(|route| Candidate {
-            route,
-            current: Some(route.metric),
-        });
-        let lost = remembered.map(|route| Candidate {
+        // In other tables too: they were moved under another configuration.
+        let listed = self
+            .present
+            .table
+            .iter()
+            .filter(|route| is_moved(route))
+            .map(|route| {
+                let current = (route.table == table).then_some(route.metric);
+                Candidate { route, current }
+            });
+        let lost = self.present.moved.iter().map(|route| Candidate {
             route,
             current: None,
         });
         let mut all: Vec<Candidate<'a>> = listed.chain(lost).collect();
         // Of a route that is there twice the better one stays.
         all.sort_by_key(|candidate| (candidate.current.is_none(), candidate.route.metric));
+        all.retain(|candidate| candidate.route.family() == family);
         for candidate in all {
             if self.is_valid(candidate.route, fresh) && seen.insert(candidate.route.path()) {
                 standing.push(candidate);
@@ -406,7 +446,7 @@ impl<'a> Of<'a> {
                 && other.family() == self.family
                 && other.table == MAIN
                 && (other.metric, other.protocol) == (route.metric, route.protocol)
-                && !links.iter().any(|link| link.index == other.device)
+                && !is_wan(links, other.device)
         };
         if !route.multipath || !self.present.main.iter().any(elsewhere) {
             return None;

@@ -86,7 +86,7 @@ machine_add() {
 	local name=$1 dir=$LAB_DIR/$1 holder
 	mkdir -p "$dir"/{etc,run,var}
 	machine_files "$dir" || return
-	unshare --net --mount --propagation private --pid --fork --kill-child \
+	unshare --wd=/ --net --mount --propagation private --pid --fork --kill-child \
 		sh "$LAB_REPO/tests/lab/machine.sh" "$dir" "$LAB_REPO" </dev/null >>"$dir/init.log" 2>&1 3>&- &
 	holder=$!
 	disown
@@ -118,23 +118,19 @@ machine_files() {
 	: >"$dir/etc/resolv.conf"
 }
 
-# Enters a machine; the rest of the line runs there. Not bounded: see `on`.
-machine_enter() {
+# machine_door NAME: sets `door` to the words that make a command run there, from /.
+machine_door() {
 	local holder
 	holder=$(<"$LAB_DIR/$1/holder") || return
-	shift
-	nsenter -t "$holder" --net --mount --pid="/proc/$holder/ns/pid_for_children" "$@"
+	door=(nsenter -t "$holder" --net --mount --root --wd --pid="/proc/$holder/ns/pid_for_children" --)
 }
 
-# on NAME CMD...: CMD on machine NAME, as root, from /, for $LAB_TIMEOUT seconds
-# at most.
+# on NAME CMD...: CMD on machine NAME, as root, for $LAB_TIMEOUT seconds at most.
 on() {
-	local holder
-	holder=$(<"$LAB_DIR/$1/holder") || return
+	local door
+	machine_door "$1" || return
 	lab_log "on $*"
-	shift
-	timeout -k 2 "$LAB_TIMEOUT" \
-		nsenter -t "$holder" --net --mount --pid="/proc/$holder/ns/pid_for_children" -- "$@"
+	timeout -k 2 "$LAB_TIMEOUT" "${door[@]}" "${@:2}"
 }
 
 # as_group NAME GID CMD...: the same with GID as the only group.
@@ -154,14 +150,15 @@ cable() {
 }
 
 # daemon NAME TITLE CMD...: starts CMD, which must stay in the foreground.
-# Output goes to $LAB_DIR/NAME/TITLE.log.
+# Output goes to $LAB_DIR/NAME/TITLE.log, without what was there.
 daemon() {
-	local name=$1 title=$2 base=$LAB_DIR/$1/$2
+	local door base=$LAB_DIR/$1/$2
+	machine_door "$1" || return
+	lab_log "daemon $*"
 	shift 2
-	lab_log "daemon $name $title: $*"
 	rm -f "$base.pid"
-	machine_enter "$name" -- sh -c 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"' \
-		"$base.pid" "$@" </dev/null >>"$base.log" 2>&1 3>&- &
+	"${door[@]}" sh -c 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"' \
+		"$base.pid" "$@" </dev/null >"$base.log" 2>&1 3>&- &
 	disown
 	wait_for 5 test -e "$base.pid"
 }
@@ -187,12 +184,16 @@ daemon_kill() {
 
 # Ends it and waits for that; one that is not running is fine.
 daemon_stop() {
-	daemon_kill "$1" "$2" 2>/dev/null || return 0
-	wait_for 5 daemon_ended "$1" "$2" || {
-		lab_log "$1: $2 did not end, killing it"
-		daemon_kill "$1" "$2" KILL
-		wait_for 5 daemon_ended "$1" "$2"
-	}
+	[ -f "$LAB_DIR/$1/$2.pid" ] || return 0
+	if daemon_kill "$1" "$2" 2>/dev/null; then
+		wait_for 5 daemon_ended "$1" "$2" || {
+			lab_log "$1: $2 did not end, killing it"
+			daemon_kill "$1" "$2" KILL
+			wait_for 5 daemon_ended "$1" "$2" || return
+		}
+	fi
+	# Its number may soon be another's.
+	rm "$LAB_DIR/$1/$2.pid"
 }
 
 # wait_for SECONDS CMD...: until CMD succeeds, looking ten times a second.

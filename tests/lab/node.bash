@@ -61,7 +61,7 @@ primary_up() {
 
 # Default route and DNS of the mesh work.
 node_has_mesh() {
-	on node ip -6 route show default dev br-client | grep -q . && dns_answers node 127.0.0.1
+	on node ip -6 route show default dev br-client | grep . >/dev/null && dns_answers node 127.0.0.1
 }
 
 # The WAN's servers of both kinds have arrived, DHCPv4's and RDNSS.
@@ -134,5 +134,5 @@ resolver_up() {
 }
 
 resolver_answers() {
-	on node dig +time=1 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" 2>/dev/null | grep -q '^;; ->>HEADER'
+	on node dig +time=1 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" 2>/dev/null | grep 'HEADER' >/dev/null
 }

@@ -82,6 +82,13 @@ vpn_up() {
 		on up "ip addr add $TUNNEL_VPN/64 dev \$INTERFACE; ip link set up dev \$INTERFACE";
 		peer "node" { key "$(<"$LAB_DIR/node/fastd.public")"; }
 	END
+	vpn_fastd
+}
+
+# vpn_fastd: starts the server's fastd, or starts it anew: one that still has a
+# session with the node takes a new handshake only after a while.
+vpn_fastd() {
+	daemon_stop vpn fastd
 	daemon vpn fastd fastd --config "$LAB_DIR/vpn/fastd.conf"
 }
 
@@ -111,7 +118,7 @@ mesh_up() {
 
 # dns_answers NAME SERVER: as seen from machine NAME itself.
 dns_answers() {
-	on "$1" dig +time=1 +tries=1 +short "@$2" "$VPN_NAME" 2>/dev/null | grep -q '^[0-9]'
+	on "$1" dig +time=1 +tries=1 +short "@$2" "$VPN_NAME" 2>/dev/null | grep '^[0-9]' >/dev/null
 }
 
 fastd_keys() {

@@ -1,5 +1,7 @@
 //! Queries, servers and time, simulated: what each client gets, and when.
 
+use std::collections::HashMap;
+
 use super::*;
 use crate::resolver::message::tests::{query, reply};
 use crate::resolver::message::{Kind, REFUSED, SERVFAIL, classify};

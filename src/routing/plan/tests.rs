@@ -7,7 +7,7 @@ use super::*;
 use crate::config::{Mark, Routing};
 use crate::routing::kernel::Link;
 use crate::routing::route::{Family, MAIN, Others, PROTOCOL, Prefix};
-use crate::routing::wanted::{Obstacle, wanted};
+use crate::routing::wanted::{Obstacle, nothing, wanted};
 
 const STATIC: u8 = 4;
 const RA: u8 = 9;
@@ -400,12 +400,6 @@ fn validity_of_a_copy() {
     };
     // Kept: without a lifetime, link-local router.
     assert!(changes(&present(&[], &[UNREACHABLE, ours])).is_empty());
-    // Its device is no WAN.
-    let elsewhere = ours.replace("br-wan", "bat0");
-    assert_eq!(
-        changes(&present(&[], &[UNREACHABLE, &elsewhere])),
-        gone(&elsewhere)
-    );
     // The router is on-link only while its prefix is.
     assert_eq!(
         changes(&present(&[], &[UNREACHABLE, static_])),
@@ -612,16 +606,53 @@ fn clearing_takes_ours_only() {
         protocol: 0,
         ..lookup()
     });
-    let changes = clearance(&present);
+    present.table.extend(routes(&[
+        "::/0 via fe80::1 dev br-wan table 1 proto 54 metric 9",
+    ]));
+    let changes = plan(&nothing(&present), &present);
     let words: Vec<String> = changes.iter().map(|c| c.words(&name).to_string()).collect();
     assert_eq!(
         words,
         [
+            "return IPv6 route default via fe80::1 dev br-wan table main metric 9",
             "remove IPv6 rule fwmark 0x1/0x1 lookup 1 priority 1",
             "remove IPv6 rule fwmark 0x1/0x1 unreachable priority 2",
             "remove IPv6 route unreachable default table 1 metric 65535",
             "remove IPv6 route fe80::/64 dev br-wan table 1 metric 256",
             "remove IPv6 route fe80::/64 dev br-wan table 1 metric 256",
+            "remove IPv6 route default via fe80::1 dev br-wan table 1 metric 9",
         ]
     );
+}
+
+#[test]
+fn what_was_moved_goes_with_the_table_and_back_when_it_is_not_ours_to_hold_any_longer() {
+    let moved = "::/0 via fe80::1 dev br-wan table 1 proto 54 metric 9";
+    let back = "return IPv6 route default via fe80::1 dev br-wan table main metric 9";
+    let gone = "remove IPv6 route default via fe80::1 dev br-wan table 1 metric 9";
+    let present = present(&[], &[moved]);
+    let other_table = Routing {
+        table: 7,
+        ..config()
+    };
+    let changes = changes_with(&other_table, &present);
+    let again = "add IPv6 route default via fe80::1 dev br-wan table 7 metric 9";
+    assert!(changes.iter().any(|change| change == again), "{changes:?}");
+    assert_eq!(changes.last().unwrap(), gone);
+    assert!(!changes.iter().any(|change| change == back), "{changes:?}");
+    let other_family = Routing {
+        ipv4: true,
+        ipv6: false,
+        ..config()
+    };
+    let mut other_device = present.clone();
+    other_device.links.remove(0);
+    for changes in [
+        changes_with(&other_family, &present),
+        self::changes(&other_device),
+    ] {
+        let back = changes.iter().position(|change| change == back);
+        let gone = changes.iter().position(|change| change == gone);
+        assert!(back.is_some() && back < gone, "{changes:?}");
+    }
 }

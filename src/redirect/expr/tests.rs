@@ -1,0 +1,151 @@
+//! Expressions as bytes: what the kernel shows, what libnftnl writes.
+
+use super::super::attrs::put;
+use nftnl::{MsgType, Table};
+
+use super::*;
+
+type Attr<'a> = (u16, &'a [u8]);
+
+/// One expression as the kernel shows it.
+fn shown(name: &str, data: &[Attr]) -> Vec<u8> {
+    let mut nest = Vec::new();
+    for (kind, value) in data {
+        put(&mut nest, *kind, value);
+    }
+    let mut bytes = Vec::new();
+    put(
+        &mut bytes,
+        attr::EXPR_NAME,
+        &[name.as_bytes(), &[0]].concat(),
+    );
+    put(&mut bytes, attr::EXPR_DATA, &nest);
+    bytes
+}
+
+fn read(name: &str, data: &[Attr]) -> Expr {
+    let set = |name: &[u8]| (name == b"__set3").then(|| Set::Protocols([6, 17].into()));
+    Expr::read(Attrs(&shown(name, data)), set)
+}
+
+const REG: &[u8] = &[0, 0, 0, 1];
+/// NFTA_DATA_VALUE with 0, 53, padded.
+const PORT: &[u8] = if cfg!(target_endian = "little") {
+    &[6, 0, 1, 0, 0, 53, 0, 0]
+} else {
+    &[0, 6, 0, 1, 0, 53, 0, 0]
+};
+
+#[test]
+fn the_kernels_bytes_are_understood() {
+    let n = |number: u8| [0, 0, 0, number];
+    for (expr, name, data) in [
+        (Expr::MetaSkGid, "meta", &[(2, &n(11)[..]), (1, REG)][..]),
+        (Expr::MetaL4Proto, "meta", &[(2, &n(16)), (1, REG)]),
+        (
+            Expr::DestinationPort,
+            "payload",
+            &[(1, REG), (2, &n(2)), (3, &n(2)), (4, &n(2))],
+        ),
+        (
+            Expr::Equals(vec![0, 53]),
+            "cmp",
+            &[(1, REG), (2, &n(0)), (3, PORT)],
+        ),
+        (
+            Expr::In(Set::Protocols([6, 17].into())),
+            "lookup",
+            &[(1, b"__set3\0"), (2, REG), (5, &n(0))],
+        ),
+        (Expr::Counter, "counter", &[(1, &[0; 8]), (2, &[0; 8])]),
+        (Expr::LoadPort(53), "immediate", &[(1, REG), (2, PORT)]),
+        (Expr::Redirect, "redir", &[(1, REG), (2, REG), (3, &n(2))]),
+        (Expr::Redirect, "redir", &[(1, REG), (3, &n(2))]),
+    ] {
+        assert_eq!(read(name, data), expr);
+    }
+}
+
+#[test]
+fn another_form_is_another_expression() {
+    let n = |number: u8| [0, 0, 0, number];
+    for (name, data) in [
+        // uid; another register; set instead of load.
+        ("meta", &[(2, &n(10)[..]), (1, REG)][..]),
+        ("meta", &[(2, &n(11)), (1, &n(2))]),
+        ("meta", &[(2, &n(11)), (3, REG)]),
+        // The source port; the network header; one byte.
+        ("payload", &[(1, REG), (2, &n(2)), (3, &n(0)), (4, &n(2))]),
+        ("payload", &[(1, REG), (2, &n(1)), (3, &n(2)), (4, &n(2))]),
+        ("payload", &[(1, REG), (2, &n(2)), (3, &n(2)), (4, &n(1))]),
+        // Not equal; no value.
+        ("cmp", &[(1, REG), (2, &n(1)), (3, PORT)]),
+        ("cmp", &[(1, REG), (2, &n(0))]),
+        // Not in the set; a set of another kind.
+        ("lookup", &[(1, b"__set3\0"), (2, REG), (5, &n(1))]),
+        ("lookup", &[(1, b"foreign\0"), (2, REG)]),
+        // A port in one byte; a verdict.
+        ("immediate", &[(1, REG), (2, &[5, 0, 1, 0, 53, 0, 0, 0])]),
+        ("immediate", &[(1, &n(0)), (2, PORT)]),
+        // A range; at random; without a port.
+        ("redir", &[(1, REG), (2, &n(2)), (3, &n(2))]),
+        ("redir", &[(1, REG), (2, REG), (3, &n(6))]),
+        ("redir", &[]),
+        ("masq", &[]),
+    ] {
+        assert_eq!(read(name, data), Expr::Other(name.into()), "{data:?}");
+    }
+}
+
+#[test]
+fn what_libnftnl_writes_reads_as_it_was_meant() {
+    let table = Table::new(c"t", nftnl::ProtoFamily::Inet);
+    let chain = nftnl::Chain::new(c"c", &table);
+    let mut rule = Rule::new(&chain);
+    let exprs = [
+        Expr::MetaSkGid,
+        Expr::Equals(vec![1, 2, 3, 4]),
+        Expr::MetaL4Proto,
+        Expr::DestinationPort,
+        Expr::Counter,
+        Expr::LoadPort(0x1234),
+        Expr::Redirect,
+    ];
+    for expr in &exprs {
+        expr.add_to(&mut rule);
+    }
+    let mut batch = nftnl::Batch::new();
+    batch.add(&rule, MsgType::Add);
+    let batch = batch.finalize();
+    let bytes: Vec<u8> = batch.iter().flatten().copied().collect();
+    // The batch's begin is a header and nfgenmsg; so is what comes before
+    // the rule's attributes.
+    let expressions = Attrs(&bytes[40..]).nest(4);
+    let read: Vec<Expr> = expressions
+        .map(|(_, expr)| Expr::read(Attrs(expr), |_| None))
+        .collect();
+    assert_eq!(read, exprs);
+    let port = [0x12, 0x34];
+    assert!(bytes.windows(2).any(|window| window == port));
+}
+
+#[test]
+fn the_comment_among_the_user_data() {
+    assert_eq!(comment(b"\0\x03ab\0"), Some("ab".into()));
+    assert_eq!(comment(b"\x01\x02xy\0\x03ab\0"), Some("ab".into()));
+    assert_eq!(comment(b"\x01\x02xy"), None);
+    assert_eq!(comment(b""), None);
+    for cut in 1..5 {
+        assert_eq!(comment(&b"\0\x03ab\0"[..cut]), None);
+    }
+}
+
+#[test]
+fn what_was_counted() {
+    let bytes = shown(
+        "counter",
+        &[(1, &300_u64.to_be_bytes()), (2, &5_u64.to_be_bytes())],
+    );
+    assert_eq!(counted(Attrs(&bytes)), (5, 300));
+    assert_eq!(counted(Attrs(&shown("meta", &[(1, &[0; 8])]))), (0, 0));
+}

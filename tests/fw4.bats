@@ -1,0 +1,229 @@
+#!/usr/bin/env bats
+# The redirect as a part of OpenWrt's firewall: the include file, fw4's ruleset
+# loaded over and over, and how much gets around the redirect meanwhile.
+# fixtures/fw4-ruleset.nft is what `fw4 print` says for a LAN and a WAN zone.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+	load helpers/redirect.bash
+	namespace_up
+	FW4="$ROOT/tests/fixtures/fw4-ruleset.nft"
+	LOADED="$BATS_TEST_TMPDIR/loaded.nft"
+}
+
+teardown() {
+	namespace_down
+}
+
+# Loads fw4's ruleset as fw4 does: its own tables first, then, in the same
+# transaction, the files of ruleset-post, those left out that are not there.
+fw4_load() {
+	{
+		cat "$FW4"
+		[ ! -e "$INCLUDE" ] || echo "include \"$INCLUDE\""
+	} >"$LOADED"
+	inside nft -f "$LOADED"
+}
+
+# Deletes every table, as `fw4 flush` and so `/etc/init.d/firewall stop` does.
+fw4_flush() {
+	inside nft flush ruleset
+}
+
+# Asserts one redirect, as it is printed.
+one_redirect() {
+	[ "$(listed | grep -c 'redirect to')" -eq 1 ]
+	same <(gluon_wan print)
+}
+
+# Twenty rounds of stop and start with a query loop; for a third of each round
+# there is no fw4. A query takes 5 ms.
+twenty_rounds() {
+	local round
+	loop_start --pause 0.005
+	for ((round = 0; round < 20; round++)); do
+		fw4_flush
+		loop_more 58
+		fw4_load
+		loop_more 116
+	done
+	loop_end
+}
+
+@test "the link ships where fw4 looks, and leads to where the file is by default" {
+	local link="$ROOT/fw4/usr/share/nftables.d/ruleset-post/30-gluon-wan.nft"
+	[ -L "$link" ]
+	[ "$(readlink "$link")" = /var/run/gluon-wan/redirect.nft ]
+}
+
+@test "fw4's ruleset loads without the file, and with it any number of times" {
+	local round
+	fw4_load
+	run -1 listed
+	gluon_wan sync
+	for round in 1 2 3; do
+		fw4_load
+		one_redirect
+		[ "$(asked 800)" = 444 ]
+		[ "$(asked 0)" = 333 ]
+	done
+	fw4_flush
+	fw4_load
+	one_redirect
+}
+
+@test "a changed configuration loads cleanly over the old one" {
+	gluon_wan sync
+	fw4_load
+	configure 5454 800 803
+	gluon_wan sync
+	one_redirect
+	fw4_load
+	one_redirect
+	listed | grep -qF '{ 800, 803 }'
+	listed | grep -qF 'redirect to :5454'
+	# A file from before the change over a table from after it, and back.
+	cp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	configure 54 801
+	gluon_wan sync
+	inside nft -f "$BATS_TEST_TMPDIR/old"
+	listed | grep -qF 'redirect to :5454'
+	fw4_load
+	one_redirect
+}
+
+@test "what fw4 loaded is right, so sync does not write it again" {
+	gluon_wan sync
+	fw4_load
+	local before
+	before=$(handle)
+	gluon_wan sync
+	[ "$(handle)" = "$before" ]
+}
+
+@test "the file is made whole, readable, in a directory that is made too" {
+	(umask 077 && gluon_wan sync)
+	[ "$(stat -c '%a %U %F' "$INCLUDE")" = "644 root regular file" ]
+	[ "$(ls "$(dirname "$INCLUDE")")" = redirect.nft ]
+	grep -qx "table inet gluon_wan" "$INCLUDE"
+	grep -qx "delete table inet gluon_wan" "$INCLUDE"
+	diff <(sed '1,/^delete/d' "$INCLUDE") <(gluon_wan print)
+}
+
+@test "the file is not written when it is right, and is when it is not" {
+	gluon_wan sync
+	local inode other
+	inode=$(stat -c %i "$INCLUDE")
+	gluon_wan sync
+	[ "$(stat -c %i "$INCLUDE")" = "$inode" ]
+	cp "$INCLUDE" "$BATS_TEST_TMPDIR/right"
+	for other in "echo >>$INCLUDE" "chmod 666 $INCLUDE" "chown 65534 $INCLUDE" \
+		"ln -sf $BATS_TEST_TMPDIR/right $INCLUDE" "rm $INCLUDE; mkfifo $INCLUDE"; do
+		echo "$other" >&2
+		eval "$other"
+		gluon_wan sync
+		[ "$(stat -c '%a %u %F' "$INCLUDE")" = "644 0 regular file" ]
+		cmp "$INCLUDE" "$BATS_TEST_TMPDIR/right"
+	done
+}
+
+@test "no link that somebody planted is followed" {
+	local dir victim="$BATS_TEST_TMPDIR/victim"
+	dir=$(dirname "$INCLUDE")
+	echo precious >"$victim"
+	mkdir -p "$dir"
+	ln -s "$victim" "$INCLUDE"
+	# The name it is written under first ends in the process's number, which
+	# exec keeps.
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	inside sh -c 'ln -s "$1" "$2.$$" && exec "$3" -c "$4" sync' \
+		sh "$victim" "$INCLUDE" "$GLUON_WAN" "$CONFIG"
+	[ "$(cat "$victim")" = precious ]
+	[ "$(stat -c %F "$INCLUDE")" = "regular file" ]
+	[ "$(ls "$dir")" = redirect.nft ]
+}
+
+# A directory with an `nft` that does what standard input says.
+fake_nft() {
+	mkdir -p "$BATS_TEST_TMPDIR/bin"
+	cat >"$BATS_TEST_TMPDIR/bin/nft"
+	chmod +x "$BATS_TEST_TMPDIR/bin/nft"
+}
+
+@test "a file that would not load is not put in place, and sync says why" {
+	gluon_wan sync
+	cp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	configure 5454 800
+	fake_nft <<-'EOF'
+		#!/bin/sh
+		echo "$3:5:3-6: Error: syntax error, unexpected meta" >&2
+		exit 1
+	EOF
+	PATH="$BATS_TEST_TMPDIR/bin:$PATH" run -1 gluon_wan sync
+	[[ "$output" == *"$INCLUDE: not replaced, nft refuses the new one"* ]]
+	[[ "$output" == *"Error: syntax error, unexpected meta"* ]]
+	cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	[ "$(ls "$(dirname "$INCLUDE")")" = redirect.nft ]
+	# The table itself was written all the same.
+	listed | grep -qF 'redirect to :5454'
+	gluon_wan sync
+	grep -qF 'redirect to :5454' "$INCLUDE"
+}
+
+@test "an nft that hangs is given up, and without nft there is no check" {
+	gluon_wan sync
+	cp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	configure 5454 800
+	fake_nft <<-'EOF'
+		#!/bin/sh
+		exec sleep 600
+	EOF
+	PATH="$BATS_TEST_TMPDIR/bin:$PATH" run -1 timeout 60 ip netns exec "$NETNS" \
+		"$GLUON_WAN" -c "$CONFIG" sync
+	[[ "$output" == *"cannot be checked with nft: no answer within"* ]]
+	cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	inside env PATH=/nonexistent "$GLUON_WAN" -c "$CONFIG" sync
+	grep -qF 'redirect to :5454' "$INCLUDE"
+}
+
+@test "no file where none is wanted" {
+	sed -i "s/option include .*/option include ''/" "$CONFIG/gluon-wan"
+	gluon_wan sync
+	[ ! -e "$INCLUDE" ]
+	gluon_wan clear
+}
+
+@test "twenty times stop and start, watched: 1 query in 100 gets around at most" {
+	gluon_wan sync
+	fw4_load
+	start "$GLUON_WAN" -c "$CONFIG" sync --watch
+	twenty_rounds
+	[ "$REDIRECTED" -gt 1000 ]
+	[ $((UNREDIRECTED * 100)) -le $((REDIRECTED + UNREDIRECTED)) ]
+	one_redirect
+}
+
+@test "twenty times stop and start with the file alone: as many get around as there is no fw4" {
+	# What the watch is for, and the proof that the test above could fail.
+	gluon_wan sync
+	fw4_load
+	twenty_rounds
+	[ $((UNREDIRECTED * 100)) -ge $((25 * (REDIRECTED + UNREDIRECTED))) ]
+	one_redirect
+}
+
+@test "twenty reloads with the file alone let no query around" {
+	local round
+	gluon_wan sync
+	fw4_load
+	loop_start
+	for ((round = 0; round < 20; round++)); do
+		fw4_load
+		loop_more 20
+	done
+	loop_end
+	[ "$REDIRECTED" -gt 400 ]
+	[ "$UNREDIRECTED" -eq 0 ]
+	one_redirect
+}

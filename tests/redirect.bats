@@ -1,0 +1,323 @@
+#!/usr/bin/env bats
+# The redirect table: what it does to queries, how it lists, and that sync,
+# sync --watch and clear keep it as it must be. Needs root and nft; everything
+# happens in network namespaces that are removed again.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+	load helpers/redirect.bash
+	namespace_up
+}
+
+teardown() {
+	namespace_down
+}
+
+# Gives gluon-wan a group database of its own: grouped DATABASE COMMAND...
+# A bind mount in the mount namespace that `ip netns exec` makes; the host's
+# /etc/group is not touched.
+grouped() {
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	inside sh -c 'mount --bind "$0" /etc/group && exec "$@"' "$@"
+}
+
+# grouped, with the names that Gluon gives to 800 and 801.
+gluon_groups() {
+	printf 'root:x:0:\ngluon-fastd:x:800:\ngluon-mesh-vpn:x:801:\n' >"$BATS_TEST_TMPDIR/group"
+	grouped "$BATS_TEST_TMPDIR/group" "$@"
+}
+
+@test "redirects both protocols, families and any server, for the groups and nobody else" {
+	gluon_wan sync
+	local server
+	for server in 127.0.0.1 ::1 198.51.100.1 2001:db8::53; do
+		echo "server $server" >&2
+		[ "$(asked 800 --server "$server")" = 444 ]
+		[ "$(asked 801 --server "$server" --tcp)" = 444 ]
+		[ "$(asked 802 --server "$server")" = 333 ]
+		[ "$(asked 0 --server "$server" --tcp)" = 333 ]
+	done
+	gluon_wan clear
+	[ "$(asked 800)" = 333 ]
+}
+
+@test "lists as the golden, made or printed: one group" {
+	configure 54 800
+	gluon_wan sync
+	same "$ROOT/nft/one-group.nft"
+	gluon_wan print >"$BATS_TEST_TMPDIR/printed"
+	cmp "$BATS_TEST_TMPDIR/printed" "$ROOT/nft/one-group.nft"
+	inside nft flush ruleset
+	inside nft -f "$BATS_TEST_TMPDIR/printed"
+	same "$ROOT/nft/one-group.nft"
+}
+
+@test "lists as the golden, made or printed: two groups by name, another port" {
+	local port golden
+	for port in 54:two-groups 5454:other-port; do
+		golden="$ROOT/nft/${port#*:}.nft"
+		configure "${port%:*}" gluon-fastd gluon-mesh-vpn
+		gluon_groups "$GLUON_WAN" -c "$CONFIG" sync
+		same "$golden"
+		gluon_groups "$GLUON_WAN" -c "$CONFIG" print >"$BATS_TEST_TMPDIR/printed"
+		cmp "$BATS_TEST_TMPDIR/printed" "$golden"
+		inside nft flush ruleset
+		inside nft -f "$BATS_TEST_TMPDIR/printed"
+		same "$golden"
+	done
+}
+
+@test "lists many groups in order, and takes what nft made of its own print for its own" {
+	# Numbers whose order depends on reading them in host order, up to the last.
+	configure 54 801 256 1 65536 4294967294 800
+	gluon_wan sync
+	gluon_wan print >"$BATS_TEST_TMPDIR/printed"
+	same "$BATS_TEST_TMPDIR/printed"
+	inside nft flush ruleset
+	inside nft -f "$BATS_TEST_TMPDIR/printed"
+	local before
+	before=$(handle)
+	gluon_wan sync
+	[ "$(handle)" = "$before" ]
+}
+
+@test "what is right is not written: same handle, counters keep counting" {
+	gluon_wan sync
+	asked 800
+	local before
+	before=$(handle)
+	start nft monitor
+	local monitor=$!
+	gluon_wan sync
+	gluon_wan sync
+	[ "$(handle)" = "$before" ]
+	[ "$(asked 800)" = 444 ]
+	inside nft list table inet gluon_wan | grep -q 'counter packets 6 '
+	kill "$monitor"
+}
+
+@test "whatever is wrong is replaced" {
+	local golden="$BATS_TEST_TMPDIR/golden" wrong before
+	gluon_wan print >"$golden"
+	# One per line: what somebody else does to our table.
+	while read -r wrong; do
+		echo "wrong: $wrong" >&2
+		gluon_wan sync
+		same "$golden"
+		printf '%b' "$wrong" | inside nft -f -
+		run same "$golden"
+		[ "$status" -ne 0 ]
+		before=$(handle)
+		gluon_wan sync
+		same "$golden"
+		[ "$(handle)" != "$before" ]
+	done <<-'EOF'
+		flush ruleset
+		delete table inet gluon_wan
+		flush chain inet gluon_wan dns_redirect
+		add rule inet gluon_wan dns_redirect counter
+		insert rule inet gluon_wan dns_redirect meta skgid 800 accept
+		add rule inet gluon_wan dns_redirect meta skgid { 800, 801 } meta l4proto { tcp, udp } th dport 53 counter redirect to :54
+		add chain inet gluon_wan other
+		add chain inet gluon_wan drops { type filter hook output priority 0; policy drop; }
+		chain inet gluon_wan dns_redirect { policy drop; }
+		add set inet gluon_wan foreign { type ipv4_addr; }
+		add counter inet gluon_wan foreign
+		add table inet gluon_wan { flags dormant; }
+	EOF
+}
+
+@test "a table that differs in one detail is replaced" {
+	local golden="$BATS_TEST_TMPDIR/golden" edit before
+	gluon_wan print >"$golden"
+	while read -r edit; do
+		echo "edit: $edit" >&2
+		inside nft flush ruleset
+		sed "$edit" "$golden" >"$BATS_TEST_TMPDIR/edited"
+		run -1 cmp -s "$BATS_TEST_TMPDIR/edited" "$golden"
+		inside nft -f "$BATS_TEST_TMPDIR/edited"
+		before=$(handle)
+		gluon_wan sync
+		same "$golden"
+		[ "$(handle)" != "$before" ]
+	done <<-'EOF'
+		s/800, 801 } meta/800, 802 } meta/
+		s/{ 800, 801 } meta/{ 800 } meta/
+		s/{ 800, 801 } meta/800 meta/
+		s/{ 800, 801 } meta/{ 800, 801, 802 } meta/
+		s/skgid {/skgid != {/
+		s/skgid {/skuid {/
+		s/800, 801 } meta/800-801 } meta/
+		s/{ tcp, udp }/udp/
+		s/{ tcp, udp }/{ sctp, udp }/
+		s/dport 53/dport 54/
+		s/dport 53/dport != 53/
+		s/th dport/th sport/
+		s/redirect to :54/redirect to :55/
+		s/redirect to :54/redirect to :54-55/
+		s/redirect to :54/redirect to :54 random/
+		s/ redirect to :54/ accept/
+		s/ counter//
+		s/priority -100/priority -99/
+		s/policy accept/policy drop/
+		s/type nat/type filter/;s/ redirect to :54//
+		s/hook output/hook prerouting/
+		s/dns_redirect/another/
+		s/comment "gluon-wan: 800/comment "800/
+		s/comment "gluon-wan: DNS/comment "DNS/
+		s/\(.*type nat.*\)/\1 comment "foreign";/
+	EOF
+}
+
+@test "1,000 replacements let no query around" {
+	local one="$CONFIG" two="$BATS_TEST_TMPDIR/two" before after
+	cp -r "$one" "$two"
+	printf "\tlist group '802'\n" >"$BATS_TEST_TMPDIR/more"
+	sed -i "1r $BATS_TEST_TMPDIR/more" "$two/gluon-wan"
+	# Without the include, whose check would take most of the time.
+	sed -i "s/option include .*/option include ''/" "$one/gluon-wan" "$two/gluon-wan"
+	gluon_wan sync
+	loop_start
+	before=$(handle)
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	inside bash -ec 'for ((i = 0; i < 500; i++)); do "$0" -c "$1" sync; "$0" -c "$2" sync; done' \
+		"$GLUON_WAN" "$two" "$one"
+	after=$(handle)
+	loop_end
+	[ "$after" -eq $((before + 1000)) ]
+	[ "$REDIRECTED" -gt 1000 ]
+	[ "$UNREDIRECTED" -eq 0 ]
+}
+
+@test "clear removes the table and the file, nothing else, and can be repeated" {
+	inside nft add table inet other
+	gluon_wan sync
+	[ -e "$INCLUDE" ]
+	gluon_wan clear
+	[ "$(inside nft list tables)" = "table inet other" ]
+	[ ! -e "$INCLUDE" ]
+	gluon_wan clear
+	[ "$(inside nft list tables)" = "table inet other" ]
+}
+
+@test "clear removes a table that is not as it must be" {
+	gluon_wan sync
+	inside nft add chain inet gluon_wan drops '{ type filter hook output priority 0; }'
+	gluon_wan clear
+	[ -z "$(inside nft list tables)" ]
+}
+
+@test "groups: missing ones are skipped with a warning and picked up when they come" {
+	configure 54 gluon-fastd gluon-mesh-vpn 803
+	printf 'gluon-mesh-vpn:x:801:\n' >"$BATS_TEST_TMPDIR/group"
+	run --separate-stderr grouped "$BATS_TEST_TMPDIR/group" "$GLUON_WAN" -c "$CONFIG" sync
+	[ "$status" -eq 0 ]
+	[ "$stderr" = "gluon-wan: group 'gluon-fastd' does not exist, its DNS is not redirected" ]
+	listed | grep -qF 'skgid { 801, 803 }'
+	run --separate-stderr gluon_groups "$GLUON_WAN" -c "$CONFIG" sync
+	[ "$status" -eq 0 ]
+	[ -z "$stderr" ]
+	listed | grep -qF 'skgid { 800, 801, 803 }'
+	listed | grep -qF 'comment "gluon-wan: gluon-fastd, gluon-mesh-vpn, 803"'
+}
+
+@test "groups: one number under two names counts once" {
+	configure 54 vpn gluon-fastd 800
+	printf 'vpn:x:800:\ngluon-fastd:x:800:\n' >"$BATS_TEST_TMPDIR/group"
+	grouped "$BATS_TEST_TMPDIR/group" "$GLUON_WAN" -c "$CONFIG" sync
+	listed | grep -qF 'meta skgid 800 meta'
+}
+
+@test "groups: none left is an error that leaves the old table and file alone" {
+	gluon_wan sync
+	local before
+	before=$(handle)
+	cp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	configure 54 no-such-group nor-this
+	run -1 gluon_wan sync
+	[[ "$output" == *"none of the groups no-such-group, nor-this exists"* ]]
+	[ "$(handle)" = "$before" ]
+	cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+}
+
+@test "a flow from before the table is redirected from its next packet on" {
+	# Conntrack has to be on, as it is on every router.
+	inside nft -f "$ROOT/tests/fixtures/fw4-ruleset.nft"
+	local server
+	for server in 127.0.0.1 ::1 198.51.100.1; do
+		echo "server $server" >&2
+		gluon_wan clear
+		[ "$(asked 800 --server "$server" --source-port 4000)" = 333 ]
+		# Whoever loads just the table has the flow go on as before.
+		gluon_wan print | inside nft -f -
+		[ "$(asked 800 --server "$server" --source-port 4000)" = 333 ]
+		gluon_wan clear
+		gluon_wan sync
+		[ "$(asked 800 --server "$server" --source-port 4000)" = 444 ]
+	done
+}
+
+@test "without permission it says what is needed" {
+	run -1 inside unshare -U "$GLUON_WAN" -c "$CONFIG" sync
+	[[ "$output" == *"needs root (CAP_NET_ADMIN)"* ]]
+	gluon_wan sync
+	run -1 inside setpriv --bounding-set -net_admin "$GLUON_WAN" -c "$CONFIG" clear
+	[[ "$output" == *"needs root (CAP_NET_ADMIN)"* ]]
+	listed
+}
+
+@test "a kernel without netfilter's netlink: what is missing, and the kmod" {
+	run -1 inside strace -qq -o /dev/null -e inject=socket:error=EPROTONOSUPPORT \
+		"$GLUON_WAN" -c "$CONFIG" sync
+	[[ "$output" == *"this kernel has no"*"install kmod-nft-core"* ]]
+	[ "${#lines[@]}" -eq 1 ]
+}
+
+@test "the watch mends what others do, and then rests" {
+	local golden="$BATS_TEST_TMPDIR/golden" wrong
+	gluon_wan print >"$golden"
+	start "$GLUON_WAN" -c "$CONFIG" sync --watch
+	eventually same "$golden"
+	while read -r wrong; do
+		echo "wrong: $wrong" >&2
+		printf '%b' "$wrong" | inside nft -f -
+		eventually same "$golden"
+	done <<-'EOF'
+		flush ruleset
+		delete table inet gluon_wan
+		flush chain inet gluon_wan dns_redirect
+		add rule inet gluon_wan dns_redirect counter
+	EOF
+	# Its own writes are no reason to write again.
+	local before
+	before=$(handle)
+	inside nft add table inet other
+	[ "$(asked 800)" = 444 ]
+	[ "$(handle)" = "$before" ]
+}
+
+@test "the watch survives more events than its socket holds" {
+	local golden="$BATS_TEST_TMPDIR/golden" watch rule
+	gluon_wan print >"$golden"
+	start "$GLUON_WAN" -c "$CONFIG" sync --watch
+	watch=$!
+	eventually same "$golden"
+	kill -STOP "$watch"
+	{
+		echo "add table inet storm; add chain inet storm c"
+		for ((rule = 0; rule < 5000; rule++)); do
+			echo "add rule inet storm c counter comment \"rule $rule of the storm\""
+		done
+	} >"$BATS_TEST_TMPDIR/storm"
+	inside nft -f "$BATS_TEST_TMPDIR/storm"
+	inside nft delete table inet storm
+	inside nft -f "$BATS_TEST_TMPDIR/storm"
+	# The event that counts is among those that were lost.
+	inside nft flush chain inet gluon_wan dns_redirect
+	kill -CONT "$watch"
+	eventually same "$golden"
+	kill -0 "$watch"
+	inside nft delete table inet gluon_wan
+	eventually same "$golden"
+}

@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# Two machines for tests of the resolver: `node`, where it runs, and `wan`, where
+# its servers are. To be loaded after lab/lab.
+
+# wire.py is imported from the source tree, which stays clean.
+export PYTHONDONTWRITEBYTECODE=1
+
+# The servers' addresses, all on `wan`, and the node's.
+readonly SERVER1=10.9.0.1 SERVER2=10.9.0.2 SERVER6=2001:db8:9::1
+readonly NODE4=10.9.0.10 NODE6=2001:db8:9::10
+# shellcheck disable=SC2034 # the tests use it
+RESOLVER_TESTS=$LAB_REPO/tests/resolver
+
+# The machines, and counters for what leaves the node towards port 53: `marked`
+# is the resolver's, `unmarked` must stay 0. (Mark 2: compare.py, asking directly.)
+pair_up() {
+	lab_require unshare nsenter ip nft dig python3 jq || return
+	lab_init || return
+	machine_add node && machine_add wan && cable node br-wan wan lan || return
+	on node sh -ec "
+		ip addr add $NODE4/24 dev br-wan
+		ip addr add $NODE6/64 dev br-wan
+	" || return
+	on wan sh -ec "
+		ip addr add $SERVER1/24 dev lan
+		ip addr add $SERVER2/24 dev lan
+		ip addr add $SERVER6/64 dev lan
+	" || return
+	probe node marked out oifname br-wan meta l4proto '{ tcp, udp }' th dport 53 meta mark and 1 == 1
+	probe node unmarked out oifname != lo meta l4proto '{ tcp, udp }' th dport 53 meta mark and 3 == 0
+}
+
+# Queries have left, and every one of them with the mark.
+only_marked_left() {
+	[ "$(seen node marked)" -gt 0 ] && [ "$(seen node unmarked)" -eq 0 ]
+}
+
+# servers ADDR...: what the node's resolv file names, replaced as the hotplug
+# script does.
+servers() {
+	local dir=$LAB_DIR/node/var/gluon/wan-dnsmasq
+	mkdir -p "$dir"
+	{ [ $# -eq 0 ] || printf 'nameserver %s\n' "$@"; } >"$dir/resolv.conf.tmp"
+	mv "$dir/resolv.conf.tmp" "$dir/resolv.conf"
+}
+
+# resolver_on ADDR...: the resolver, serving, with these servers.
+resolver_on() {
+	servers "$@"
+	daemon node resolver "$(gluon_wan_path)" resolver
+	wait_for 5 resolver_serves
+}
+
+resolver_serves() {
+	on node dig +short +time=1 +tries=1 -p 54 @127.0.0.1 version.bind CH TXT 2>/dev/null | grep -q gluon-wan
+}
