@@ -216,9 +216,10 @@ system_calls() {
 	local peer=$1 tracer
 	start "$peer"
 	busy -n 1
+	rm -f $work/strace.log
 	strace -f -c -o $work/strace -p "$pid" 2>$work/strace.log &
 	tracer=$!
-	until grep -q attached $work/strace.log; do sleep 0.02; done
+	until grep -qs attached $work/strace.log; do sleep 0.02; done
 	busy -n 10
 	kill -INT $tracer
 	wait $tracer || true
