@@ -212,7 +212,7 @@ held() {
 		[ "$now" -le "$most" ] || most=$now
 	done
 	echo "# at most $most descriptors" >&3
-	[ "$most" -lt 500 ]
+	[ "$most" -lt 100 ]
 	servers_return
 	unharmed
 }
