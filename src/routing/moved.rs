@@ -9,7 +9,7 @@
 //!   the advertised lifetime, which the kernel counts down and every new
 //!   advertisement refreshes, because the kernel then puts the route into main
 //!   again;
-//! * its router has not taken its advertisement back ([`Present::withdrawn`]);
+//! * its router has not taken its advertisement back (`Present::withdrawn`);
 //! * its device is there, and its router on-link: link-local, or within an
 //!   on-link prefix of the device, which goes with the address that DHCP gave;
 //! * nothing took its place: for a route without a lifetime, another default
