@@ -350,3 +350,28 @@ time.sleep(60)
 	problem "interface wan6 gives its DNS servers"
 	problems 2
 }
+
+# --- metrics ---------------------------------------------------------------------
+
+@test "docs/metrics/textfile writes what node exporter's textfile collector takes" {
+	dir=$LAB_DIR/node/var/prometheus
+	mkdir -p "$dir" "$LAB_DIR/node/var/bin"
+	ln -sf "$(readlink -f "$(gluon_wan_path)")" "$LAB_DIR/node/var/bin/gluon-wan"
+	textfile=$(readlink -f "$BATS_TEST_DIRNAME/../docs/metrics/textfile")
+	wait_for 5 state_of "$HOME_IP4" up
+	run -0 on node env PATH="/var/bin:$PATH" "$textfile" /var/prometheus
+	[ -z "$output" ]
+	grep -qx 'gluon_wan_healthy 1' "$dir/gluon-wan.prom"
+	grep -qx "gluon_wan_server_up{server=\"$HOME_IP4\"} 1" "$dir/gluon-wan.prom"
+	# Every line is a comment or a sample of the exposition format.
+	run ! grep -vE '^# (HELP|TYPE) gluon_wan_[a-z_]+ .+$|^gluon_wan_[a-z_]+(\{[a-z]+="[^"\\]*"\})? [0-9.e-]+$' \
+		"$dir/gluon-wan.prom"
+	on node nft delete table inet gluon_wan
+	daemon_stop node resolver
+	on node env PATH="/var/bin:$PATH" "$textfile" /var/prometheus
+	grep -qx 'gluon_wan_healthy 0' "$dir/gluon-wan.prom"
+	grep -qx 'gluon_wan_problems{part="redirect"} 1' "$dir/gluon-wan.prom"
+	run ! grep 'gluon_wan_server_up{' "$dir/gluon-wan.prom"
+	run -0 ls "$dir"
+	[ "$output" = gluon-wan.prom ]
+}
