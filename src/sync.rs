@@ -87,10 +87,9 @@ pub fn put_redirect(config: &Config) -> Result<redirect::Outcome, Failure> {
     if let Some(path) = &config.redirect.include {
         include::write(path, &table)?;
     }
-    if config.redirect.include != shipped_include() {
-        for path in &shipped_include() {
-            include::remove(path)?;
-        }
+    let shipped = shipped_include();
+    if let Some(path) = shipped.filter(|path| config.redirect.include.as_ref() != Some(path)) {
+        include::remove(&path)?;
     }
     Ok(outcome)
 }
