@@ -20,10 +20,13 @@ BUILD_DEPS = gcc libc6-dev pkg-config libnftnl-dev libmnl-dev
 LAB_DEPS = nftables iproute2 iputils-ping util-linux busybox dnsmasq-base ndisc6 fastd bind9-dnsutils
 TEST_DEPS = bats jq python3 radvd curl musl-tools binutils conntrack strace procps
 LINT_DEPS = shellcheck jq git
+# Besides, of Debian's second toolchain: it has a standard library for arm64.
+CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+	libnftnl-dev:arm64 libmnl-dev:arm64 libgcc-s1:arm64 qemu-system-arm cpio kmod binutils file
 BENCH_DEPS = knot dnsperf hyperfine valgrind
 
-.PHONY: help build demo test bench lint install clean \
-	deps deps-build deps-lab deps-test deps-lint deps-bench
+.PHONY: help build demo test bench lint install clean cross-arm64 \
+	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
@@ -32,6 +35,7 @@ help:
 	@echo 'make build    builds $(BIN) and $(LIB)'
 	@echo 'make bench    measures'
 	@echo 'make install  installs what is built; DESTDIR, BIN, LIB, SBINDIR, BINDIR, LIBDIR, WRAPPER'
+	@echo 'make cross-arm64  builds for arm64 with Debian'\''s packages, and shows that it runs there'
 	@echo 'make deps     installs all Debian packages that these need (as root)'
 	@echo 'make clean    removes what was built'
 
@@ -59,7 +63,7 @@ bench: deps-lab deps-bench build
 
 # Builds nothing by itself: a package build has done that its own way.
 install:
-	umask 022; set -e; root='$(abspath $(DESTDIR))'; \
+	set -e; root='$(abspath $(DESTDIR))'; \
 	put() { install -D -m "$$1" "$$2" "$$root$$3"; }; \
 	link() { install -d "$$root$${2%/*}"; ln -sfn "$$1" "$$root$$2"; }; \
 	put 0755 $(BIN) $(SBINDIR)/gluon-wan; \
@@ -71,6 +75,18 @@ install:
 	find . -type f | while read -r file; do \
 		mode=0644; [ ! -x "$$file" ] || mode=0755; put $$mode "$$file" "$${file#.}"; \
 	done
+
+# A directory of its own, because the compiler is another one.
+CROSS = target/cross
+CROSS_CARGO = CARGO_TARGET_DIR=$(CROSS) RUSTC=/usr/bin/rustc \
+	PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc /usr/bin/cargo
+
+cross-arm64: deps-lab deps-cross
+	$(CROSS_CARGO) build --release --locked --target aarch64-unknown-linux-gnu
+	$(CROSS_CARGO) build --profile preload -p packetmark --locked --target aarch64-unknown-linux-gnu
+	tests/cross/arm64 $(CROSS)/node $(CROSS)/aarch64-unknown-linux-gnu/release/gluon-wan \
+		$(CROSS)/aarch64-unknown-linux-gnu/preload/libpacketmark.so
 
 clean:
 	$(CARGO) clean
@@ -86,3 +102,6 @@ deps-lint:
 	@tests/deps $(LINT_DEPS)
 deps-bench:
 	@tests/deps $(BENCH_DEPS)
+deps-cross:
+	@dpkg --print-foreign-architectures | grep -qx arm64 || dpkg --add-architecture arm64
+	@tests/deps $(CROSS_DEPS)

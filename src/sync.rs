@@ -5,10 +5,11 @@
 //! redirect, then its file for fw4.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use caps::{CapSet, Capability};
 
-use crate::config::Config;
+use crate::config::{Config, Redirect};
 use crate::log;
 use crate::redirect::{self, include};
 use crate::routing;
@@ -67,7 +68,7 @@ pub fn clear(config: &Config) -> Result<(), Error> {
     may_change()?;
     let mut failures = Failures::default();
     // The file first: fw4 would bring the table back.
-    if let Some(path) = &config.redirect.include {
+    for path in config.redirect.include.iter().chain(&shipped_include()) {
         failures.catch(include::remove(path));
     }
     failures.catch(redirect::clear());
@@ -86,7 +87,17 @@ pub fn put_redirect(config: &Config) -> Result<redirect::Outcome, Failure> {
     if let Some(path) = &config.redirect.include {
         include::write(path, &table)?;
     }
+    let shipped = shipped_include();
+    if let Some(path) = shipped.filter(|path| config.redirect.include.as_ref() != Some(path)) {
+        include::remove(&path)?;
+    }
     Ok(outcome)
+}
+
+/// Where the link leads that is shipped for fw4. What an earlier configuration
+/// wanted must not stay there.
+fn shipped_include() -> Option<PathBuf> {
+    Redirect::default().include
 }
 
 /// Asked first, so that without the privilege nothing is half done.

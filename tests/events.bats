@@ -276,6 +276,23 @@ everything() {
 	run ! on node pgrep -x gluon-wan
 }
 
+@test "removal waits for the watch, which would mend what is cleared" {
+	service start
+	wait_for 10 in_place
+	watch=$(pid_of watch)
+	on node kill -STOP "$watch"
+	service clear &
+	clear=$!
+	# The other one has ended long ago.
+	wait_for 5 test ! -e "$ROUTER/var/run/procd/gluon-wan/resolver"
+	sleep 1
+	has_table
+	on node kill -CONT "$watch"
+	wait $clear
+	run ! has_table
+	diff <(node_state) - <<<"$STATE"
+}
+
 # --- configuration --------------------------------------------------------------------
 
 @test "static servers from the web interface count at once, and nobody is started anew" {

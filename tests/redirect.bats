@@ -145,6 +145,7 @@ gluon_groups() {
 		s/800, 801 } meta/800, 802 } meta/
 		s/{ 800, 801 } meta/{ 800 } meta/
 		s/{ 800, 801 } meta/800 meta/
+		s/{ 800, 801 } meta/@named meta/;s/chain dns/set named { type gid; elements = { 800, 801 }; }\n\tchain dns/
 		s/{ 800, 801 } meta/{ 800, 801, 802 } meta/
 		s/skgid {/skgid != {/
 		s/skgid {/skuid {/

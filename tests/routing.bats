@@ -56,6 +56,12 @@ monitor_sees() {
 @test "without a WAN, marked packets go nowhere" {
 	gluon_wan sync
 	nowhere
+	# The table's unreachable route is enough for that, and so is the second rule.
+	on node ip -6 rule del pref 2
+	nowhere
+	gluon_wan sync
+	on node ip -6 route del unreachable default table 1
+	nowhere
 	run ! on node ping -m 1 -c 1 -W 1 "$FAR_MARKED"
 	on node ping -c 1 -W 2 "$FAR_PLAIN"
 	on node ip link del br-wan

@@ -96,15 +96,14 @@ impl Kernel {
     /// # Errors
     /// A kernel without nf_tables, no permission.
     pub fn read(&mut self) -> Result<Option<Present>, Error> {
-        let mut reads = 1;
-        loop {
+        for _ in 0..READS {
             match self.snapshot() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted && reads < READS => {
-                    reads += 1;
-                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result.map_err(|error| Error::kernel(Step::Read, error)),
             }
         }
+        let error = io::Error::other("it changes faster than it can be read");
+        Err(Error::kernel(Step::Read, error))
     }
 
     /// Makes the table, which must not be there, in one transaction.
@@ -239,13 +238,19 @@ impl Reading<'_> {
         let mut request = of_table();
         put(&mut request, attr::SET_ELEM_SET, &[set, &[0]].concat());
         let mut keys = Vec::new();
-        self.request(libc::NFT_MSG_GETSETELEM, true, &request, |attrs| {
+        let result = self.request(libc::NFT_MSG_GETSETELEM, true, &request, |attrs| {
             for (_, element) in attrs.nest(attr::SET_ELEM_ELEMENTS) {
                 let key = Attrs(element).nest(attr::SET_ELEM_KEY);
                 keys.push(key.get(attr::DATA_VALUE).unwrap_or_default().to_owned());
             }
-        })?;
-        Ok(keys)
+        });
+        match result {
+            // It was there a moment ago.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            result => result.map(|()| keys),
+        }
     }
 
     /// All objects of a kind in our table. Not every kind, and not every kernel,

@@ -54,7 +54,10 @@ impl Netlink {
             buffer: Box::new(Aligned([0; BUFFER])),
             seq: 1,
         };
-        socket2::SockRef::from(&this).set_nonblocking(true)?;
+        let options = socket2::SockRef::from(&this);
+        options.set_nonblocking(true)?;
+        // libmnl leaves it open for the programs we start.
+        options.set_cloexec(true)?;
         Ok(this)
     }
 

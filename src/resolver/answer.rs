@@ -240,7 +240,11 @@ fn is_transfer(kind: RecordType) -> bool {
 }
 
 /// One TXT record; a CHAOS answer has no time to live.
-fn text_record(request: &Request, texts: Vec<String>) -> Record {
+fn text_record(request: &Request, mut texts: Vec<String>) -> Record {
+    // A TXT record has one text at least (RFC 1035, section 3.3.14).
+    if texts.is_empty() {
+        texts.push(String::new());
+    }
     let name = request
         .queries
         .queries()

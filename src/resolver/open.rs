@@ -155,7 +155,7 @@ impl<C> OpenQueries<C> {
             backoff: RETRY,
             answered: false,
             done: Vec::new(),
-            attempts: Vec::new(),
+            attempts: Vec::with_capacity(1),
             failure: None,
         };
         let mut patience = Duration::MAX;

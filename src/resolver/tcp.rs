@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -85,8 +85,8 @@ struct Connections {
 }
 
 struct Connection {
-    /// Milliseconds from the start to the last message.
-    active: Arc<AtomicU64>,
+    /// From the start to the last message, as [`tenths_since`] counts.
+    active: Arc<AtomicU32>,
     task: AbortHandle,
 }
 
@@ -111,9 +111,9 @@ impl Connections {
             }
         }
         let start = self.start;
-        let active = Arc::new(AtomicU64::new(millis_since(start)));
+        let active = Arc::new(AtomicU32::new(tenths_since(start)));
         let seen = Arc::clone(&active);
-        let note = move || seen.store(millis_since(start), Ordering::Relaxed);
+        let note = move || seen.store(tenths_since(start), Ordering::Relaxed);
         let task = tokio::spawn(converse(asking.clone(), stream, client, note));
         self.open.push_back(Connection {
             active,
@@ -122,8 +122,9 @@ impl Connections {
     }
 }
 
-fn millis_since(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+/// Tenths of a second: enough for 13 years in 32 bits. MIPS has no atomics of 64.
+fn tenths_since(start: Instant) -> u32 {
+    u32::try_from(start.elapsed().as_millis() / 100).unwrap_or(u32::MAX)
 }
 
 /// Answers what one client sends, several messages at a time (RFC 7766,
@@ -179,9 +180,9 @@ async fn answer(asking: Asking, message: Vec<u8>, client: SocketAddr) -> Option<
     answer::encode(&report, &message, client, Protocol::Tcp, reason)
 }
 
-/// What servers are asked by, and will say.
+/// Connections to servers that are under way, and what will come of them.
 ///
-/// When nobody waits any more they are not broken off: what a server sends to a
+/// When nobody waits any more, they are not broken off: what a server sends to a
 /// connection that is gone makes the kernel send a reset, and that has no mark.
 #[derive(Default)]
 struct Asked(JoinSet<io::Result<Vec<u8>>>);

@@ -225,17 +225,18 @@ impl Upstreams {
             .best(|_| true)
             .filter(|best| best.works())
             .map(|best| best.id);
-        let mut chosen: Vec<UpstreamId> = best.into_iter().collect();
         let others = self
             .list
             .iter()
-            .filter(|upstream| Some(upstream.id) != best);
-        chosen.extend(
-            others
-                .filter(|other| best.is_none() || other.wants_probe(now))
-                .map(|other| other.id),
-        );
-        chosen.into_iter()
+            .filter(|other| Some(other.id) != best)
+            .filter(|other| best.is_none() || other.wants_probe(now))
+            .map(|other| other.id);
+        // On the stack: nearly always it is just one.
+        let mut chosen = [None; MAX_SERVERS];
+        for (place, id) in chosen.iter_mut().zip(best.into_iter().chain(others)) {
+            *place = Some(id);
+        }
+        chosen.into_iter().flatten()
     }
 
     /// The best one that `among` lets through.

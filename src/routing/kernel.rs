@@ -144,7 +144,9 @@ impl Kernel {
         let flags = NLM_F_REQUEST | NLM_F_DUMP;
         let mut rules = Vec::new();
         self.request(libc::RTM_GETRULE, flags, &request, |payload| {
-            rules.extend(RuleMessage::parse(payload).ok().and_then(message::rule));
+            let rule = RuleMessage::parse(payload).ok().and_then(message::rule);
+            // A kernel without the family answers with all others.
+            rules.extend(rule.filter(|rule| rule.family == family));
         })?;
         Ok(rules)
     }
@@ -168,7 +170,9 @@ impl Kernel {
         request.header.table = small;
         request.attributes.extend(large.map(RouteAttribute::Table));
         request.attributes.extend(device.map(RouteAttribute::Oif));
-        self.routes(&request, |route| route.table == table && keep(route))
+        self.routes(family, &request, |route| {
+            route.table == table && keep(route)
+        })
     }
 
     /// Our routes in all tables.
@@ -183,12 +187,14 @@ impl Kernel {
         let mut request = RouteMessage::default();
         request.header.address_family = message::address_family(family);
         request.header.protocol = RouteProtocol::from(PROTOCOL);
-        self.routes(&request, |route| route.is_ours() && keep(route))
+        self.routes(family, &request, |route| route.is_ours() && keep(route))
     }
 
-    /// Kernels before 4.20 do not filter, so `keep` has to.
+    /// Kernels before 4.20 do not filter, so `keep` has to; one without the family
+    /// answers with all others.
     fn routes(
         &mut self,
+        family: Family,
         request: &RouteMessage,
         keep: impl Fn(&Route) -> bool,
     ) -> Result<Vec<Route>, Refused> {
@@ -196,7 +202,8 @@ impl Kernel {
         let flags = NLM_F_REQUEST | NLM_F_DUMP;
         let dumped = self.request(libc::RTM_GETROUTE, flags, request, |payload| {
             if let Ok(message) = RouteMessage::parse(payload) {
-                kept.extend(message::routes(message).into_iter().filter(&keep));
+                let routes = message::routes(message).into_iter();
+                kept.extend(routes.filter(|route| route.family() == family && keep(route)));
             }
         });
         match dumped {

@@ -1,0 +1,377 @@
+# `gluon-wan status`: each thing that can be wrong is made wrong for real, and
+# its line is seen then, and not before.
+
+bats_require_minimum_version 1.5.0
+load lab/lab
+
+SCHEMA=$BATS_TEST_DIRNAME/../docs/status.schema.json
+
+setup_file() {
+	lab_up
+}
+
+teardown_file() {
+	lab_down
+}
+
+setup() {
+	ETC=$LAB_DIR/node/etc
+	gluon_wan sync
+	resolver_up
+}
+
+teardown() {
+	[ -n "$BATS_TEST_COMPLETED" ] || lab_tail
+	daemon_stop node resolver
+	daemon_stop node other
+	rm -rf "$ETC"/config/*
+	printf 'nameserver 127.0.0.1\n' >"$ETC/resolv.conf"
+	gluon_wan clear
+	on node sh -c '
+		ip -6 route del default dev br-wan
+		echo 0 >/proc/sys/net/ipv4/conf/br-wan/rp_filter
+		ip link set br-wan up
+	' 2>/dev/null
+	# Whatever the test did to the cable or to the list of servers.
+	on home ip -br link show lan | grep -q UP || wan_up
+	[ -s "$LAB_DIR/node/var/gluon/wan-dnsmasq/resolv.conf" ] || wan_renew
+	node_has_wan
+}
+
+config() {
+	cat >"$ETC/config/gluon-wan"
+}
+
+# problem TEXT: status is unhealthy, and one of its problems has TEXT; as JSON,
+# which the schema knows, the same.
+problem() {
+	run -1 gluon_wan status
+	if [ "$(grep -c "^  ! .*$1" <<<"$output")" -ne 1 ]; then
+		printf '%s\n' "expected a problem: $1" "$output"
+		return 1
+	fi
+	run -1 json
+	jq -e --arg text "$1" '.healthy == false and any(.problems[].what; test($text))' <<<"$output"
+}
+
+# problems NUMBER: so many, and no more.
+problems() {
+	run -1 gluon_wan status
+	[ "$(grep -c '^  ! ' <<<"$output")" -eq "$1" ] || { echo "$output"; return 1; }
+}
+
+# json [COMMAND...]: status --json, run through COMMAND; valid by the schema.
+# shellcheck disable=SC2120 # `run` calls it with arguments
+json() {
+	local out status=0
+	out=$(on node "$@" "$(gluon_wan_path)" status --json) || status=$?
+	PYTHONWARNINGS=ignore python3 -m jsonschema -i <(cat <<<"$out") "$SCHEMA" || return 99
+	cat <<<"$out"
+	return $status
+}
+
+# On Debian nobody may look into other processes, as on OpenWrt.
+as_nobody() {
+	on node setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all --inh-caps=-all -- "$@"
+}
+
+asked() {
+	on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT | grep -q home
+}
+
+state_of() {
+	# shellcheck disable=SC2119
+	json | jq -e --arg server "$1" --arg state "$2" \
+		'.resolver.servers | any(.server == $server and .state == $state)'
+}
+
+@test "a healthy node: exit code 0, every part is shown, nothing is wrong" {
+	wait_for 5 asked
+	wait_for 5 state_of "$HOME_IP4" up
+	as_group node "$FASTD_GID" dig +short "$VPN_NAME" TXT
+	run -0 gluon_wan status
+	[[ ${lines[0]} == "gluon-wan "*": healthy" ]]
+	for fact in '^  br-wan  *up, 192\.168\.77\.' \
+		'^  groups  *gluon-fastd (800), gluon-mesh-vpn (801), to port 54$' \
+		'^  table  *inet gluon_wan, as wanted, packets redirected: [1-9]' \
+		'^  fw4 include  */var/run/gluon-wan/redirect.nft, as wanted' \
+		'^  IPv6  *[1-9][0-9]* rules and routes, as wanted$' \
+		'^  127\.0\.0\.1:54  *answers in [0-9.]* ms$' \
+		'^  \[::1\]:54  *answers in [0-9.]* ms$' \
+		'^  mark  *gluon-wan (pid [0-9]*) may set 0x1/0x1$' \
+		"^  $HOME_IP4  *up for .*, usually .* ms, 0 of [1-9][0-9]* queries failed$"; do
+		grep -q "$fact" <<<"$output" || { printf '%s\n' "$fact" "$output"; false; }
+	done
+	run ! grep '^  [!?]' <<<"$output"
+	run -0 json
+	jq -e '.healthy and .problems == [] and .unseen == [] and .redirect.table.packets > 0
+		and .resolver.pid > 1 and .resolver.may_mark' <<<"$output"
+}
+
+@test "status changes nothing" {
+	on node ip -6 rule del pref 1
+	on node nft delete table inet gluon_wan
+	state=$(node_state)
+	run -1 gluon_wan status
+	diff <(node_state) - <<<"$state"
+}
+
+@test "colour on a terminal only, and not against NO_COLOR" {
+	gluon=$(gluon_wan_path)
+	run ! grep -q $'\e' <(gluon_wan status)
+	run -0 on node env TERM=xterm NO_COLOR= script -qec "$gluon status" /dev/null
+	[[ $output == *$'\e[32mhealthy\e[0m'* ]]
+	run -0 on node env TERM=xterm NO_COLOR=1 script -qec "$gluon status" /dev/null
+	[[ $output == *healthy* && $output != *$'\e'* ]]
+	run -0 on node env TERM=dumb NO_COLOR= script -qec "$gluon status" /dev/null
+	[[ $output == *healthy* && $output != *$'\e'* ]]
+}
+
+@test "without root: what can be seen is shown, what cannot is said, and it is not called healthy" {
+	run -1 as_nobody "$(gluon_wan_path)" status
+	[[ ${lines[0]} == *"no problem seen, but not everything could be seen" ]]
+	grep -q '^  ? redirect: table inet gluon_wan: .*root' <<<"$output"
+	grep -q '^  ? resolver: whether it may set the mark: .*root' <<<"$output"
+	grep -q '^  IPv6 .*as wanted$' <<<"$output"
+	grep -q '^  127.0.0.1:54 .*answers' <<<"$output"
+	run ! grep '^  !' <<<"$output"
+	run -1 json setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all --inh-caps=-all --
+	jq -e '.healthy == false and .problems == [] and .redirect.table == null
+		and (.unseen | length) == 2' <<<"$output"
+}
+
+# --- redirect and include ----------------------------------------------------
+
+@test "a missing or foreign table" {
+	on node nft delete table inet gluon_wan
+	problem "table inet gluon_wan is missing"
+	on node nft add table inet gluon_wan
+	problem "table inet gluon_wan is not as it must be"
+	problems 1
+	gluon_wan sync
+	run -0 gluon_wan status
+}
+
+@test "no group is a problem, one of two missing is a note" {
+	config <<<$'config redirect\n\tlist group nosuch\n\tlist group gluon-fastd'
+	gluon_wan sync
+	run -0 gluon_wan status
+	grep -q '^  - redirect: there is no group nosuch' <<<"$output"
+	config <<<$'config redirect\n\tlist group nosuch'
+	problem "there is no group nosuch, nothing is redirected"
+}
+
+@test "a missing or changed file for fw4" {
+	include=$LAB_DIR/node/run/gluon-wan/redirect.nft
+	echo '# x' >>"$include"
+	problem "redirect.nft is not as it must be"
+	rm "$include"
+	problem "redirect.nft is missing"
+	problems 1
+	config <<<$'config redirect\n\toption include ""'
+	run -0 gluon_wan status
+	grep -q '^  fw4 include  *not wanted$' <<<"$output"
+}
+
+# with_fw4 LINK_TARGET CMD...: CMD where there is an fw4 that loads a link to
+# LINK_TARGET. The rest of these directories is not needed.
+with_fw4() {
+	# shellcheck disable=SC2016 # the inner shell's
+	on node unshare --mount --propagation private sh -ec '
+		target=$1; shift
+		mount -t tmpfs none /usr/share
+		mkdir -p /usr/share/nftables.d/ruleset-post
+		ln -s "$target" /usr/share/nftables.d/ruleset-post/30-gluon-wan.nft
+		mount -t tmpfs none /usr/sbin
+		: >/usr/sbin/fw4
+		exec "$@"
+	' with_fw4 "$@"
+}
+
+@test "a file that fw4 does not load" {
+	run -0 with_fw4 /var/run/gluon-wan/redirect.nft "$(gluon_wan_path)" status
+	grep -q '^  fw4 include .*, as wanted, loaded by fw4$' <<<"$output"
+	run -1 with_fw4 /var/run/elsewhere.nft "$(gluon_wan_path)" status
+	[ "$(grep -c '^  ! ' <<<"$output")" -eq 1 ]
+	grep -q '^  ! include: fw4 does not load /var/run/gluon-wan/redirect.nft: `ln -sf ' <<<"$output"
+}
+
+# --- routing -------------------------------------------------------------------
+
+@test "a missing rule, a missing route" {
+	on node ip -6 rule del pref 1
+	problem "due: add IPv6 rule fwmark 0x1/0x1 lookup 1 priority 1"
+	gluon_wan sync
+	on node ip -6 route del unreachable default metric 65535 table 1
+	problem "due: add IPv6 route unreachable default table 1"
+	problems 1
+}
+
+@test "a default route of the WAN in main is a leak" {
+	on node ip -6 route add default via "$HOME_LL" dev br-wan metric 2048
+	problem "IPv6 route default via $HOME_LL dev br-wan table main metric 2048: what has no mark"
+	problems 1
+	run -1 json
+	jq -e '.leaks.routes | length == 1' <<<"$output"
+	gluon_wan sync
+	run -0 gluon_wan status
+}
+
+@test "a reverse path filter that drops the answers to marked packets" {
+	config <<<$'config routing\n\tlist family ipv4\n\tlist family ipv6'
+	on node sh -c 'echo 1 >/proc/sys/net/ipv4/conf/br-wan/rp_filter'
+	gluon_wan sync
+	problem "reverse path filter of br-wan is strict"
+	wan_renew
+}
+
+# --- WAN devices ---------------------------------------------------------------
+
+@test "a WAN device that is missing, down, without a carrier or without an address" {
+	config <<<$'config routing\n\tlist device nosuch0'
+	problem "there is no device nosuch0"
+	config <<<$'config routing\n\tlist device nosuch0\n\tlist device br-wan'
+	run -0 gluon_wan status
+	grep -q '^  - devices: there is no device nosuch0' <<<"$output"
+	rm "$ETC/config/gluon-wan"
+	wan_down
+	problem "br-wan has no carrier"
+	on node ip link set br-wan down
+	problem "br-wan is down"
+}
+
+@test "a WAN device without an address" {
+	on node ip link add br-bare type bridge
+	on node sh -ec '
+		ip link add br-bare0 type veth peer name br-bare1
+		ip link set br-bare0 master br-bare up
+		ip link set br-bare1 up
+		ip link set br-bare up
+	'
+	config <<<$'config routing\n\tlist device br-bare'
+	problem "br-bare has no address but link-local ones"
+	on node sh -c 'ip link del br-bare0; ip link del br-bare'
+}
+
+# --- resolver ------------------------------------------------------------------
+
+@test "no resolver" {
+	daemon_stop node resolver
+	problem "nobody listens on 127.0.0.1:54 and \[::1\]:54"
+	problems 1
+}
+
+@test "a resolver that does not answer delays status by a second, not more" {
+	daemon_stop node resolver
+	daemon node other python3 -c '
+import socket, time
+v4 = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+v4.bind(("127.0.0.1", 54))
+v6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+v6.bind(("::1", 54))
+time.sleep(60)
+'
+	wait_for 5 on node grep -q :0036 /proc/net/udp6
+	start=$SECONDS
+	problem "no answer from 127.0.0.1:54 and \[::1\]:54 within 1 s"
+	# Two looks, and much slack for a busy machine.
+	[ $((SECONDS - start)) -le 8 ]
+	problems 1
+}
+
+@test "another program on port 54, which cannot mark" {
+	daemon_stop node resolver
+	daemon node other setpriv --bounding-set=-net_admin,-net_raw -- \
+		dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= --port=54 \
+		--listen-address=127.0.0.1,::1 --bind-interfaces --no-resolv --no-hosts --server="$HOME_IP4"
+	wait_for 5 on node dig +short +time=1 +tries=1 -p 54 @::1 version.bind CH TXT
+	problem "127.0.0.1:54 is not gluon-wan but dnsmasq"
+	problem "has no capability to set mark 0x1/0x1"
+	grep -q "dnsmasq" <<<"$output"
+}
+
+@test "servers: none known, none that works, one of two that does not" {
+	static=$ETC/config/gluon-wan-dnsmasq
+	printf "config static\n\tlist server '%s#5333'\n" "$HOME_IP4" >"$static"
+	on node kill -HUP "$(daemon_pid node resolver)"
+	wait_for 5 state_of "$HOME_IP4#5333" unknown
+	run -0 gluon_wan status
+	grep -q '^  - resolver: no server was asked since' <<<"$output"
+	on node dig +time=5 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" >/dev/null || true
+	wait_for 5 state_of "$HOME_IP4#5333" unreachable
+	problem "no server works: $HOME_IP4#5333 is unreachable"
+	grep -q 'gluon-wan-dnsmasq' <<<"$output"
+	printf "\tlist server '%s'\n" "$HOME_IP4" >>"$static"
+	wait_for 5 asked
+	wait_for 5 state_of "$HOME_IP4" up
+	wait_for 5 state_of "$HOME_IP4#5333" unreachable
+	run -0 gluon_wan status
+	grep -q "^  - resolver: $HOME_IP4#5333 is unreachable" <<<"$output"
+}
+
+@test "no server known" {
+	: >"$LAB_DIR/node/var/gluon/wan-dnsmasq/resolv.new"
+	mv "$LAB_DIR"/node/var/gluon/wan-dnsmasq/resolv.{new,conf}
+	wait_for 5 problem "no server is known"
+	problems 1
+}
+
+# --- leaks -----------------------------------------------------------------------
+
+@test "a server of the WAN in the primary resolver's list" {
+	printf 'nameserver 127.0.0.1\nnameserver %s\n' "$MESH_IP6" >"$ETC/resolv.conf"
+	run -0 gluon_wan status
+	printf 'nameserver %s\n' "$HOME_IP4" >>"$ETC/resolv.conf"
+	problem "$HOME_IP4 of the WAN is in /etc/resolv.conf"
+	problems 1
+}
+
+@test "an interface of the WAN that gives its servers away" {
+	cat >"$ETC/config/network" <<-END
+		config interface 'wan'
+			option device 'br-wan'
+			option proto 'dhcp'
+			option peerdns '0'
+
+		config interface 'wan6'
+			option device 'br-wan'
+			option proto 'dhcpv6'
+			option peerdns '0'
+
+		config interface 'client'
+			option device 'br-client'
+			option proto 'dhcpv6'
+	END
+	run -0 gluon_wan status
+	sed -i "0,/peerdns '0'/s//peerdns '1'/" "$ETC/config/network"
+	problem "interface wan gives its DNS servers to the primary resolver"
+	problems 1
+	sed -i '/peerdns/d' "$ETC/config/network"
+	problem "interface wan6 gives its DNS servers"
+	problems 2
+}
+
+# --- metrics ---------------------------------------------------------------------
+
+@test "docs/metrics/textfile writes what node exporter's textfile collector takes" {
+	dir=$LAB_DIR/node/var/prometheus
+	mkdir -p "$dir" "$LAB_DIR/node/var/bin"
+	ln -sf "$(readlink -f "$(gluon_wan_path)")" "$LAB_DIR/node/var/bin/gluon-wan"
+	textfile=$(readlink -f "$BATS_TEST_DIRNAME/../docs/metrics/textfile")
+	wait_for 5 state_of "$HOME_IP4" up
+	run -0 on node env PATH="/var/bin:$PATH" "$textfile" /var/prometheus
+	[ -z "$output" ]
+	grep -qx 'gluon_wan_healthy 1' "$dir/gluon-wan.prom"
+	grep -qx "gluon_wan_server_up{server=\"$HOME_IP4\"} 1" "$dir/gluon-wan.prom"
+	# Every line is a comment or a sample of the exposition format.
+	run ! grep -vE '^# (HELP|TYPE) gluon_wan_[a-z_]+ .+$|^gluon_wan_[a-z_]+(\{[a-z]+="[^"\\]*"\})? [0-9.e-]+$' \
+		"$dir/gluon-wan.prom"
+	on node nft delete table inet gluon_wan
+	daemon_stop node resolver
+	on node env PATH="/var/bin:$PATH" "$textfile" /var/prometheus
+	grep -qx 'gluon_wan_healthy 0' "$dir/gluon-wan.prom"
+	grep -qx 'gluon_wan_problems{part="redirect"} 1' "$dir/gluon-wan.prom"
+	run ! grep 'gluon_wan_server_up{' "$dir/gluon-wan.prom"
+	run -0 ls "$dir"
+	[ "$output" = gluon-wan.prom ]
+}
