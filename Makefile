@@ -23,10 +23,11 @@ LINT_DEPS = shellcheck jq git
 # Besides, of Debian's second toolchain: it has a standard library for arm64.
 CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
 	libnftnl-dev:arm64 libmnl-dev:arm64 libgcc-s1:arm64 qemu-system-arm cpio kmod binutils file
+MIPS_DEPS = rustc-web cargo-web rust-web-src
 BENCH_DEPS = knot dnsperf hyperfine valgrind
 
-.PHONY: help build demo test bench lint install clean cross-arm64 \
-	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross
+.PHONY: help build demo test bench lint install clean cross-arm64 check-mips \
+	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
@@ -36,6 +37,7 @@ help:
 	@echo 'make bench    measures'
 	@echo 'make install  installs what is built; DESTDIR, BIN, LIB, SBINDIR, BINDIR, LIBDIR, WRAPPER'
 	@echo 'make cross-arm64  builds for arm64 with Debian'\''s packages, and shows that it runs there'
+	@echo 'make check-mips  compiles for 32-bit big-endian MIPS'
 	@echo 'make deps     installs all Debian packages that these need (as root)'
 	@echo 'make clean    removes what was built'
 
@@ -88,6 +90,12 @@ cross-arm64: deps-lab deps-cross
 	tests/cross/arm64 $(CROSS)/node $(CROSS)/aarch64-unknown-linux-gnu/release/gluon-wan \
 		$(CROSS)/aarch64-unknown-linux-gnu/preload/libpacketmark.so
 
+# Big-endian, 32 bits, no 64-bit atomics. Needs no linker, because nothing is
+# linked, and compiles the standard library, for which there is no package.
+check-mips: deps-build deps-mips
+	CARGO_TARGET_DIR=target/mips RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 PKG_CONFIG_ALLOW_CROSS=1 \
+		/usr/bin/cargo check -Zbuild-std=std,panic_abort --workspace --locked --target mips-unknown-linux-musl
+
 clean:
 	$(CARGO) clean
 
@@ -105,3 +113,5 @@ deps-bench:
 deps-cross:
 	@dpkg --print-foreign-architectures | grep -qx arm64 || dpkg --add-architecture arm64
 	@tests/deps $(CROSS_DEPS)
+deps-mips:
+	@tests/deps $(MIPS_DEPS)

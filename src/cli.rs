@@ -9,6 +9,8 @@ use lexopt::ValueExt;
 
 /// The name under which `exec` is installed too, as Gluon's wrapper was.
 const WRAPPER: &str = "gluon-wan-dns";
+/// For messages.
+const COMMANDS: &str = "resolver, sync, clear, print, status or exec";
 /// Where UCI keeps its files.
 const CONFIG_DIR: &str = "/etc/config";
 
@@ -93,7 +95,7 @@ Serves DNS on port 54 of 127.0.0.1 and ::1. Every query goes on to a server of
 the WAN through a socket that carries the packet mark; without the mark it
 refuses to serve. SIGHUP reads the configuration and the server list again.
 
-Example: gluon-wan resolver &  dig -p 54 @127.0.0.1 vpn.example.org
+Example: gluon-wan resolver, and elsewhere dig -p 54 @127.0.0.1 vpn.example.org
 ";
 
 const SYNC_HELP: &str = "\
@@ -128,8 +130,12 @@ const STATUS_HELP: &str = "\
 Usage: gluon-wan [-c DIR] status [--json]
 
 Says whether the WAN side of this node works, and if not, why and what to do.
-Exit code 0: healthy, 1: not.
+Changes nothing. Without root it says what it cannot see, and calls no node
+healthy.
 
+  --json    one JSON object for programs: docs/status.schema.json
+
+Exit codes: 0 healthy, 1 not healthy or not known.
 Example: gluon-wan status --json | jq .healthy
 ";
 
@@ -195,8 +201,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
 /// A full disk, a closed pipe.
 pub fn show(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot write to standard output: {error}"),
+        )
+    })
 }
 
 fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
@@ -207,7 +218,10 @@ fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageErro
         "print" => (Command::Print, PRINT_HELP),
         "status" => (Command::Status { json: false }, STATUS_HELP),
         "exec" => return exec(parser),
-        _ => return Err(wrong("gluon-wan", format!("'{name}' is not a command"))),
+        _ => {
+            let problem = format!("'{name}' is not a command, expected {COMMANDS}");
+            return Err(wrong("gluon-wan", problem));
+        }
     };
     let usage_of = format!("gluon-wan {name}");
     while let Some(arg) = next(parser, &usage_of)? {

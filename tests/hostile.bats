@@ -138,9 +138,9 @@ unharmed() {
 @test "malformed and random TCP streams" {
 	local before
 	resolver_on "$SERVER1"
-	hostile streams 127.0.0.1 54 $((GARBAGE / 50)) $SEED >&3
+	hostile streams 127.0.0.1 54 $((GARBAGE / 200)) $SEED >&3
 	before=$(memory RssAnon)
-	hostile streams ::1 54 $((GARBAGE / 10)) $((SEED + 1)) >&3
+	hostile streams ::1 54 $((GARBAGE / 50)) $((SEED + 1)) >&3
 	unharmed
 	[ "$(memory RssAnon)" -le $((before + 512)) ]
 }

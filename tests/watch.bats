@@ -201,7 +201,9 @@ router_is() {
 	wait_for 2 plain4 bat0
 	wait_for 5 arrives home marked4
 	[ "$(seen mesh marked4)" -eq 0 ]
-	[ "$(seen home plain4)" -eq 0 ]
+	# The new lease's route is in main until the watch has seen it: 50 ms are the
+	# requirement, and a packet leaves each millisecond.
+	[ "$(seen home plain4)" -le 50 ]
 	run -0 on node ip route show table 1
 	[[ $output != *192.168.77* ]]
 	# The same network, another router: the client replaces the route.

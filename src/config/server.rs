@@ -108,15 +108,18 @@ pub fn is_device_name(name: &str) -> bool {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.addr)?;
-        if let Some(device) = &self.device {
-            write!(f, "%{device}")?;
+        let Self { addr, device, port } = self;
+        match device {
+            // The kernel takes `#` in a name, where it would start the port.
+            Some(device) if device.contains('#') => return write!(f, "[{addr}%{device}]:{port}"),
+            Some(device) => write!(f, "{addr}%{device}")?,
+            None => write!(f, "{addr}")?,
         }
         // dnsmasq's spelling, which `servers.bind` uses too.
-        if self.port == DNS_PORT {
+        if *port == DNS_PORT {
             Ok(())
         } else {
-            write!(f, "#{}", self.port)
+            write!(f, "#{port}")
         }
     }
 }
@@ -138,6 +141,7 @@ mod tests {
             ("fe80::1%br-wan", "fe80::1%br-wan"),
             ("fe80::1%br-wan#54", "fe80::1%br-wan#54"),
             ("[fe80::1%br-wan]:54", "fe80::1%br-wan#54"),
+            ("[fe80::1%br#wan]", "[fe80::1%br#wan]:53"),
             ("127.0.0.1#5300", "127.0.0.1#5300"),
         ] {
             assert_eq!(text.parse::<Server>().unwrap().to_string(), shown);

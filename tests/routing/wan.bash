@@ -29,6 +29,7 @@ node_between() {
 	far_side mesh lan "$MESH_LL" "$MESH_NET" 10.111.0.1/16
 	far_side cell lan "$CELL_LL" "$CELL_NET" 192.168.88.1/24
 	mkdir -p "$LAB_DIR/node/etc/config"
+	printf 'gluon-fastd:x:%s:\ngluon-mesh-vpn:x:%s:\n' "$FASTD_GID" "$MESH_VPN_GID" >>"$LAB_DIR/node/etc/group"
 	wan_plug && mesh_plug
 }
 
