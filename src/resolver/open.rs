@@ -316,7 +316,7 @@ impl<C> OpenQueries<C> {
 
     /// Links or routes changed: what waits is sent again at once.
     pub fn network_changed(&mut self, now: Instant, wire: &mut impl Wire<Client = C>) {
-        self.upstreams.forget(now);
+        self.upstreams.forgive(now);
         self.repeat(now, wire, None, |_| true);
     }
 

@@ -198,9 +198,10 @@ impl Upstreams {
         old.into_iter().map(|upstream| upstream.id).collect()
     }
 
-    /// Links or routes changed: what was down may work, what worked may be down.
-    pub fn forget(&mut self, now: Instant) {
-        for upstream in &mut self.list {
+    /// Links or routes changed: what was down may work. What worked most likely
+    /// still does, and is found out soon enough if not.
+    pub fn forgive(&mut self, now: Instant) {
+        for upstream in self.list.iter_mut().filter(|upstream| !upstream.works()) {
             upstream.become_state(State::Unknown, now);
             upstream.failures_in_a_row = 0;
         }
