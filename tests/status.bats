@@ -248,6 +248,8 @@ with_fw4() {
 		ip link set br-bare1 up
 		ip link set br-bare up
 	'
+	# The kernel takes its time to pass the carrier on to the bridge.
+	wait_for 5 on node grep -q 1 /sys/class/net/br-bare/carrier
 	config <<<$'config routing\n\tlist device br-bare'
 	problem "br-bare has no address but link-local ones"
 	on node sh -c 'ip link del br-bare0; ip link del br-bare'
