@@ -255,6 +255,8 @@ with_fw4() {
 		ip link set br-bare1 up
 		ip link set br-bare up
 	'
+	# The kernel takes its time to pass the carrier on to the bridge.
+	wait_for 5 on node grep -q 1 /sys/class/net/br-bare/carrier
 	config <<<$'config routing\n\tlist device br-bare'
 	# A bridge takes its time to find its carrier.
 	wait_for 10 problem "br-bare has no address but link-local ones"

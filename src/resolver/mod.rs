@@ -83,6 +83,9 @@ struct Listening {
 /// # Errors
 /// What keeps it from serving: no address, no privilege, above all no mark.
 pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
+    // First, because it has the better message: kernels of late want the same
+    // capability for the filter of a listening TCP socket.
+    privilege::may_mark(config.routing.mark.value)?;
     let listening = listen(&config.resolver)?;
     privilege::drop_to(&config.resolver.user, config.routing.mark.value)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

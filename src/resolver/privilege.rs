@@ -42,6 +42,14 @@ pub enum Error {
     },
 }
 
+/// Tries the mark out.
+///
+/// # Errors
+/// Sockets cannot be marked, so nothing may be served.
+pub fn may_mark(mark: u32) -> Result<(), Error> {
+    socket::probe_mark(mark).map_err(|source| Error::Mark { mark, source })
+}
+
 /// Becomes `user` (if we are root) and keeps only the capability for the mark,
 /// which is tried out.
 ///
