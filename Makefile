@@ -18,13 +18,14 @@ INCLUDE = /usr/share/nftables.d/ruleset-post/30-gluon-wan.nft
 # rustfmt and clippy) is assumed.
 BUILD_DEPS = gcc libc6-dev pkg-config libnftnl-dev libmnl-dev
 LAB_DEPS = nftables iproute2 iputils-ping util-linux busybox dnsmasq-base ndisc6 fastd bind9-dnsutils
-TEST_DEPS = bats jq python3 radvd curl musl-tools binutils conntrack strace procps
+TEST_DEPS = bats jq python3 python3-jsonschema radvd knot knot-dnsutils nsd curl musl-tools gcc libc6-dev \
+	binutils conntrack strace tcpdump procps
 LINT_DEPS = shellcheck jq git
 # Besides, of Debian's second toolchain: it has a standard library for arm64.
 CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
 	libnftnl-dev:arm64 libmnl-dev:arm64 libgcc-s1:arm64 qemu-system-arm cpio kmod binutils file
 MIPS_DEPS = rustc-web cargo-web rust-web-src
-BENCH_DEPS = knot dnsperf hyperfine valgrind
+BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
 
 .PHONY: help build demo test bench lint install clean cross-arm64 check-mips \
 	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips

@@ -65,7 +65,8 @@ problems() {
 json() {
 	local out status=0
 	out=$(on node "$@" "$(gluon_wan_path)" status --json) || status=$?
-	PYTHONWARNINGS=ignore python3 -m jsonschema -i <(cat <<<"$out") "$SCHEMA" || return 99
+	# Debian's own Python, which the package of the module is for.
+	PYTHONWARNINGS=ignore /usr/bin/python3 -m jsonschema -i <(cat <<<"$out") "$SCHEMA" || return 99
 	cat <<<"$out"
 	return $status
 }
