@@ -1,8 +1,8 @@
 //! How the program is linked: without unwind tables.
 //!
-//! It aborts where it panics, so nothing ever reads them, and they are a tenth
-//! of the binary. The compiler leaves them out on request, but those of the
-//! standard library come with it. A debug build keeps them, for backtraces.
+//! It aborts where it panics, so nothing ever reads them, and they are a seventh
+//! of the binary. No profile can leave them out, and the standard library comes
+//! with its own. A debug build keeps them, for backtraces.
 
 use std::env::var;
 
