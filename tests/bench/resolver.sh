@@ -158,8 +158,8 @@ load() {
 busy() { load -q 64 "$@"; }
 paced() { load -q 64 -Q 1000 "$@"; }
 
-# CPU time of a process so far, in ns: all threads.
-cpu_ns() { cat "/proc/$pid/task"/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum }'; }
+# CPU time of a process so far, in ns: all threads. (mawk's %d ends at 2^31.)
+cpu_ns() { cat "/proc/$pid/task"/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 switches() { cat "/proc/$pid/task"/*/status | awk '/ctxt_switches/ { sum += $2 } END { print sum }'; }
 status_kb() { awk -v key="$1:" '$1 == key { print $2 }' "/proc/$pid/status"; }
 
