@@ -29,12 +29,26 @@ def query(number):
     return header + labels + b"\0" + struct.pack("!2H", 1, 1)
 
 
+def bound(args):
+    """A UDP socket with its source port. NAT decides once for a flow, whoever
+    sends what follows; so that no group gets a flow of another one by chance,
+    root has the odd ports and all others the even ones."""
+    family = socket.AF_INET6 if ":" in args.server else socket.AF_INET
+    while True:
+        client = socket.socket(family, socket.SOCK_DGRAM)
+        client.bind(("", 0))
+        if client.getsockname()[1] % 2 == (os.getgid() == 0):
+            return client
+        client.close()
+
+
 def ask(args, number):
     """The character for one query."""
     family = socket.AF_INET6 if ":" in args.server else socket.AF_INET
     kind = socket.SOCK_STREAM if args.tcp else socket.SOCK_DGRAM
     message = query(number)
-    with socket.socket(family, kind) as client:
+    given = args.tcp or args.source_port
+    with socket.socket(family, kind) if given else bound(args) as client:
         client.settimeout(TIMEOUT)
         try:
             if args.source_port:
