@@ -19,6 +19,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::cli;
 use crate::config::{self, Config, Group, Mark};
+use crate::redirect;
 
 /// The preload library, under the name that Gluon gave it.
 const LIBRARY: &str = "libpacketmark.so";
@@ -32,13 +33,8 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
     /// The group database could not be read.
-    #[error("group '{group}': cannot be looked up")]
-    Lookup {
-        /// As configured.
-        group: String,
-        /// What libc said.
-        source: Errno,
-    },
+    #[error(transparent)]
+    Lookup(#[from] redirect::Error),
     /// None of the configured groups exists.
     #[error("none of the groups {groups} exists; set `list group` in section `redirect`")]
     NoGroup {
@@ -124,7 +120,7 @@ pub fn run(request: &cli::Exec, config_dir: &Path) -> Result<Infallible, Error> 
 /// Takes the first group that exists as primary group, for good.
 fn join(groups: &[Group]) -> Result<(), Error> {
     for group in groups {
-        if let Some(gid) = look_up(group)? {
+        if let Some(gid) = redirect::gid(group)?.map(Gid::from_raw) {
             return unistd::setresgid(gid, gid, gid).map_err(|source| Error::SetGroup {
                 group: group.to_string(),
                 source,
@@ -135,19 +131,6 @@ fn join(groups: &[Group]) -> Result<(), Error> {
     Err(Error::NoGroup {
         groups: names.join(", "),
     })
-}
-
-fn look_up(group: &Group) -> Result<Option<Gid>, Error> {
-    match group {
-        Group::Id(id) => Ok(Some(Gid::from_raw(*id))),
-        Group::Name(name) => match unistd::Group::from_name(name) {
-            Ok(entry) => Ok(entry.map(|entry| entry.gid)),
-            Err(source) => Err(Error::Lookup {
-                group: name.clone(),
-                source,
-            }),
-        },
-    }
 }
 
 /// Sets the mark on a socket of our own, which tells more than a list of
