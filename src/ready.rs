@@ -1,10 +1,26 @@
 //! Descriptors that the runtime waits for.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// Gives what owns a descriptor the `AsRawFd` that tokio asks for, where it has
+/// only `AsFd`.
+pub struct Source<T>(pub T);
+
+impl<T: AsFd> AsFd for Source<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl<T: AsFd> AsRawFd for Source<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
 
 /// Registers something that owns a descriptor with the runtime.
 ///

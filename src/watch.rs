@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
+use crate::ready::{self, Source};
 use crate::redirect::{self, include};
-use crate::{log, ready, routing, sync};
+use crate::{log, routing, sync};
 
 /// How often it looks when events keep coming: after each look a rest, and never
 /// a shorter one than the look took, so that a storm costs half of the time at
@@ -84,25 +85,8 @@ struct Signals {
     terminate: Signal,
 }
 
-/// What an [`AsyncFd`] can wait for; it asks for more than [`AsFd`].
-struct Source<T>(T);
-
-impl<T: AsFd> AsRawFd for Source<T> {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
-impl<T: AsFd> AsFd for Source<T> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl<T: AsFd> Source<T> {
-    fn register(inner: T) -> io::Result<AsyncFd<Self>> {
-        ready::register(Self(inner), Interest::READABLE)
-    }
+fn register<T: AsFd>(events: T) -> io::Result<AsyncFd<Source<T>>> {
+    ready::register(Source(events), Interest::READABLE)
 }
 
 /// Why the wait is over.
@@ -116,8 +100,8 @@ enum Wake {
 impl Watch {
     fn new(dir: &Path, config: Config) -> Result<Self, Error> {
         let keeper = routing::Keeper::open()?;
-        let routing_events = Source::register(keeper.events()?)?;
-        let redirect_events = Source::register(redirect::Events::open()?)?;
+        let routing_events = register(keeper.events()?)?;
+        let redirect_events = register(redirect::Events::open()?)?;
         let mut watch = Self {
             dir: dir.to_owned(),
             config,
@@ -297,7 +281,7 @@ impl Watch {
         if !self.config.routing.ipv6 {
             self.withdrawals = None;
         } else if self.withdrawals.is_none() {
-            match routing::Withdrawals::open().and_then(Source::register) {
+            match routing::Withdrawals::open().and_then(register) {
                 Ok(withdrawals) => self.withdrawals = Some(withdrawals),
                 Err(error) => {
                     log!("a router that says goodbye will not be heard: {error}");

@@ -1,7 +1,6 @@
 //! What makes the resolver look again: changed files, links and routes.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -9,30 +8,15 @@ use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::ready;
+use crate::ready::{self, Source};
 
 /// rtnetlink's multicast groups (RTMGRP_* of linux/rtnetlink.h): links, IPv4
 /// addresses and routes, IPv6 addresses and routes.
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
-/// nix gives its inotify queue no `AsRawFd`, which tokio asks for.
-struct Queue(Inotify);
-
-impl AsFd for Queue {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Queue {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
 /// Tells when one of some files may have changed, appeared or gone.
 pub struct Files {
-    inotify: AsyncFd<Queue>,
+    inotify: AsyncFd<Source<Inotify>>,
     paths: Vec<PathBuf>,
 }
 
@@ -44,7 +28,7 @@ impl Files {
     pub fn new(paths: Vec<PathBuf>) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let files = Self {
-            inotify: ready::register(Queue(inotify), Interest::READABLE)?,
+            inotify: ready::register(Source(inotify), Interest::READABLE)?,
             paths,
         };
         files.watch();

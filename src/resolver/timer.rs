@@ -4,7 +4,6 @@
 //! where this one is set some forty times a second.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::time::TimeSpec;
@@ -12,25 +11,10 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::ready;
-
-/// nix gives its timer no `AsRawFd`, which tokio asks for.
-struct Descriptor(TimerFd);
-
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
+use crate::ready::{self, Source};
 
 /// Waits for one time.
-pub struct Timer(AsyncFd<Descriptor>);
+pub struct Timer(AsyncFd<Source<TimerFd>>);
 
 impl Timer {
     /// Not set.
@@ -40,10 +24,7 @@ impl Timer {
     pub fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-        Ok(Self(ready::register(
-            Descriptor(timer),
-            Interest::READABLE,
-        )?))
+        Ok(Self(ready::register(Source(timer), Interest::READABLE)?))
     }
 
     /// Sets it to another time.
