@@ -97,8 +97,8 @@ stopped() {
 @test "a default route in the table through a device that is not listed is named" {
 	wan_default
 	sh_node "ip -6 route add default via $MESH_LL dev bat0 metric 5 table 1"
-	run -0 --separate-stderr gluon_wan sync
-	[[ $stderr == *'a default route of table 1 leads through bat0'*'list device'* ]]
+	run -0 gluon_wan sync
+	[[ $output == *'a default route of table 1 leads through bat0'*'list device'* ]]
 	marked bat0
 	run ! on node ping -m 1 -c 1 -W 1 "$FAR_MARKED"
 	run -1 gluon_wan status --json
