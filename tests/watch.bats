@@ -267,6 +267,19 @@ same_as() {
 	[ "$(ours)" = "$1" ]
 }
 
+@test "the watch has the capabilities that it needs, and cannot get more" {
+	watch_up
+	local status
+	status=$(on node cat "/proc/$(daemon_pid node watch)/status")
+	# CAP_NET_ADMIN and CAP_NET_RAW.
+	for set in Eff Prm Bnd; do
+		grep -qP "^Cap$set:\t0{12}3000$" <<<"$status"
+	done
+	grep -qP '^CapInh:\t0+$' <<<"$status"
+	grep -qP '^NoNewPrivs:\t1$' <<<"$status"
+	run ! grep 'more privileges' <(watch_log)
+}
+
 @test "ip -6 rule flush" {
 	running_quietly
 	state=$(ours)
