@@ -1,6 +1,5 @@
 //! The command `gluon-wan`: parse, run one command, print the error chain.
 
-#[cfg(all(panic = "abort", not(debug_assertions)))]
 mod unwinder;
 
 use std::error::Error;

@@ -6,8 +6,15 @@
 //! backtrace; that this walk ends at once is known to the compiler here, so all
 //! that reads debug information for its frames, a sixth of the program, is left
 //! out. And functions end with clean-up code that nothing gets to. With both
-//! defined, libgcc_s is not loaded at all. What a later standard library needs
+//! defined, libgcc_s is not loaded at all; what a later standard library needs
 //! besides would come from there again.
+
+// Linked statically, there is no way around the one of libgcc_eh or libunwind.
+#![cfg(all(
+    panic = "abort",
+    not(debug_assertions),
+    not(target_feature = "crt-static")
+))]
 
 use std::ffi::{c_int, c_void};
 use std::process::abort;
