@@ -48,7 +48,7 @@ pub fn may_mark(mark: u32) -> Result<(), Error> {
 }
 
 /// Becomes `user` (if we are root) and keeps only the capability for the mark,
-/// which is tried out. Starts no process or thread any more.
+/// which is tried out.
 ///
 /// # Errors
 /// Nothing may be served then.
@@ -57,7 +57,6 @@ pub fn drop_to(user: &str, mark: u32) -> Result<(), Error> {
     if Uid::effective().is_root() {
         become_user(user)?;
     }
-    setrlimit(Resource::RLIMIT_NPROC, 0, 0).map_err(kernel("limit the number of processes"))?;
 
     let permitted = privilege::permitted()?;
     let mut refused = io::ErrorKind::PermissionDenied.into();
@@ -73,6 +72,14 @@ pub fn drop_to(user: &str, mark: u32) -> Result<(), Error> {
         mark,
         source: refused,
     })
+}
+
+/// Starts no process or thread any more.
+///
+/// # Errors
+/// None that the kernel has for this.
+pub fn start_nothing_more() -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_NPROC, 0, 0)?)
 }
 
 /// From root, with all capabilities until they are lowered.
