@@ -50,12 +50,14 @@ home_up() {
 		echo 1 >/proc/sys/net/ipv4/ip_forward
 		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
 	" || return
+	# shellcheck disable=SC2119 # it may have options, and has none
 	home_dns_up
 }
 
 # home_dns_up [OPTION...]: one dnsmasq, as in many home routers, with more of its
 # options; RA_LIFETIME is what it advertises as a router. RDNSS is the link-local
 # address, which only works together with the device: the harder case.
+# shellcheck disable=SC2120
 home_dns_up() {
 	daemon home dnsmasq dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= \
 		--log-facility=- --log-queries=extra --log-dhcp \

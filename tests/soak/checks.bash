@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # What must hold, looked at from outside of the programs under test.
 
+# How long the log of each loop of queries was when the look began.
+declare -A ASKED
+
 # --- what must be in place -------------------------------------------------------
 
 # kept: rules, table and include, and whatever lies beside that. Whatever the WAN
@@ -36,7 +39,7 @@ snapshot() {
 look_from_now() {
 	local gid
 	for gid in $FASTD_GID $MESH_VPN_GID 0; do
-		ASKED[$gid]=$(stat -c %s "$LAB_DIR/node/asked.$gid")
+		ASKED["$gid"]=$(stat -c %s "$LAB_DIR/node/asked.$gid")
 	done
 	ARRIVED=$(seen home marked) STAYED=$(seen mesh plain)
 }

@@ -13,10 +13,12 @@
 #               `redirect` with `rules` marked packets as well; `-`: nothing
 
 FAULTS=()
+# shellcheck disable=SC2034 # run reads them
 declare -A SUBJECT STANDING TAKES
 
 fault() {
 	FAULTS+=("$1")
+	# shellcheck disable=SC2034 # run reads them
 	SUBJECT[$1]=$2 STANDING[$1]=$3 TAKES[$1]=$4
 }
 
@@ -199,10 +201,9 @@ undo_firewall_stops() { fw_load; }
 
 fault firewall_reloads firewall serves -
 do_firewall_reloads() {
-	local time
 	pick 5
-	for time in $(seq $((REPLY + 1))); do
-		fw_load || return
+	while fw_load && [ "$REPLY" -gt 0 ]; do
+		REPLY=$((REPLY - 1))
 	done
 }
 nothing_to_undo firewall_reloads
@@ -329,10 +330,12 @@ nothing_to_undo watch_killed
 # A script that reloads in a loop.
 fault hangup_storm process serves -
 do_hangup_storm() {
-	local time
-	for time in $(seq 10); do
-		on node sh -c 'for time in $(seq 30); do kill -HUP $(cat /run/soak/*.pid); done' 2>/dev/null
-	done
+	on node sh -c '
+		for time in $(seq 10); do
+			for time in $(seq 30); do kill -HUP $(cat /run/soak/*.pid); done
+			sleep 0.01
+		done
+	' 2>/dev/null
 	return 0
 }
 nothing_to_undo hangup_storm

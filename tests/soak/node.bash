@@ -9,6 +9,7 @@
 #   tables lab_probe            what arrives at home and in the mesh
 
 # Last digits of the VPN server's address, as home and as the mesh tell it.
+# shellcheck disable=SC2034 # checks.bash reads them
 readonly HOME_SAYS=${VPN_IP4: -1} MESH_SAYS=${FAKE_IP4: -1}
 # procd waits 5 s; here too long a wait would only make the suite slower.
 readonly RESPAWN=0.3
@@ -16,6 +17,7 @@ readonly INCLUDE=/var/run/gluon-wan/redirect.nft
 
 soak_up() {
 	lab_require gcc jq python3 && lab_up || return
+	# shellcheck disable=SC2034 # faults.bash reads it
 	RESOLV=$LAB_DIR/node/var/gluon/wan-dnsmasq/resolv.conf
 	mkdir "$LAB_DIR/node/run/soak"
 	on vpn ip -6 route replace default via 2001:db8:51::1
