@@ -137,11 +137,27 @@ twenty_rounds() {
 	# The name it is written under first ends in the process's number, which
 	# exec keeps.
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	inside sh -c 'ln -s "$1" "$2.$$" && exec "$3" -c "$4" sync' \
+	inside sh -c 'ln -s "$1" "$2.gluon-wan-$$" && exec "$3" -c "$4" sync' \
 		sh "$victim" "$INCLUDE" "$GLUON_WAN" "$CONFIG"
 	[ "$(cat "$victim")" = precious ]
 	[ "$(stat -c %F "$INCLUDE")" = "regular file" ]
 	[ "$(ls "$dir")" = redirect.nft ]
+}
+
+# killed_while_writing: leaves what a killed process does. Its number is free again.
+killed_while_writing() {
+	mkdir -p "$(dirname "$INCLUDE")"
+	sh -c 'echo half >"$1.gluon-wan-$$"' sh "$INCLUDE"
+}
+
+@test "what a killed process left beside the file goes, and nothing else" {
+	killed_while_writing
+	touch "$INCLUDE".{old,20240101,gluon-wan-1}
+	gluon_wan sync
+	[ "$(ls "$(dirname "$INCLUDE")")" = "$(printf 'redirect.nft%s\n' '' .20240101 .gluon-wan-1 .old)" ]
+	killed_while_writing
+	gluon_wan clear
+	[ "$(ls "$(dirname "$INCLUDE")")" = "$(printf 'redirect.nft%s\n' .20240101 .gluon-wan-1 .old)" ]
 }
 
 # A directory with an `nft` that does what standard input says.
