@@ -298,6 +298,23 @@ same_as() {
 	in_order 2 br-wan
 }
 
+@test "all rules gone for as long as the watch is not scheduled: marked packets are stopped" {
+	running_quietly watch_stoppable
+	state=$(ours)
+	daemon_kill node watch STOP
+	sh_node 'ip -6 rule flush; ip -6 rule add pref 32766 lookup main'
+	marked bat0
+	wait_for 5 stopped_some
+	none_astray
+	daemon_kill node watch CONT
+	wait_for 2 same_as "$state"
+	in_order 2 br-wan
+}
+
+stopped_some() {
+	[ "$(gluon_wan status --json | jq .redirect.table.stopped)" -gt 0 ]
+}
+
 # Whoever was first has the unreachable route of IPv6; one is enough.
 same_but_for_netifd() {
 	diff <(ours | grep -v '^unreachable default dev lo') <(grep -v '^unreachable default dev lo' <<<"$1") &&

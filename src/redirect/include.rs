@@ -277,6 +277,7 @@ fn wait(child: &mut Child) -> io::Result<ExitStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::redirect::Group;
 
     #[test]
@@ -307,6 +308,6 @@ mod tests {
              {}",
             include_str!("../../nft/one-group.nft")
         );
-        assert_eq!(text(&Table::new(vec![group], 54)), expected);
+        assert_eq!(text(&Table::new(vec![group], &Config::default())), expected);
     }
 }

@@ -1,4 +1,5 @@
-//! The nat table `inet gluon_wan`: DNS of the VPN daemons' groups goes to the resolver.
+//! The table `inet gluon_wan`: DNS of the VPN daemons' groups goes to the resolver,
+//! and what is marked for the WAN never leaves through anything else.
 //!
 //! [`wanted`] makes a [`Table`] of the configuration; [`sync`] compares it with
 //! the kernel's and replaces that as a whole when anything differs; [`include`]
@@ -10,6 +11,7 @@ mod events;
 mod expr;
 mod flows;
 mod groups;
+mod guard;
 pub mod include;
 mod kernel;
 mod netlink;
@@ -19,6 +21,7 @@ mod transaction;
 
 pub use error::{Error, Step};
 pub use events::Events;
+pub use expr::Counted;
 pub use groups::gid;
 pub use kernel::Present;
 pub use table::{Group, Table};
@@ -42,7 +45,7 @@ pub enum Outcome {
 /// None of the groups exists.
 pub fn wanted(config: &Config) -> Result<Table, Error> {
     let groups = groups::find(&config.redirect.groups)?;
-    Ok(Table::new(groups, config.resolver.port))
+    Ok(Table::new(groups, config))
 }
 
 /// Makes the kernel's table what it must be, in one transaction, unless it is.

@@ -116,7 +116,7 @@ impl Relay {
         self.with(|open, out, _| open.set_servers(out.now, out, servers));
     }
 
-    /// Links, addresses or routes changed: sockets connected before may have a
+    /// Links, addresses, routes or rules changed: sockets connected before may have a
     /// source address or device that is gone.
     pub fn network_changed(&self) {
         self.with(|open, out, _| {
