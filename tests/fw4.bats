@@ -229,6 +229,29 @@ fake_nft() {
 	one_redirect
 }
 
+@test "a flow from while the table was away is redirected again, though fw4 has put it back" {
+	gluon_wan sync
+	fw4_load
+	start "$GLUON_WAN" -c "$CONFIG" sync --watch
+	local watch=$!
+	inside nft delete table inet gluon_wan
+	eventually listed
+	# It gets to look only when all is over.
+	kill -STOP "$watch"
+	inside nft delete table inet gluon_wan
+	local without with
+	without=$(asked 800 --source-port 4002)
+	fw4_load
+	with=$(asked 800 --source-port 4002)
+	kill -CONT "$watch"
+	[ "$without $with" = "333 333" ]
+	eventually redirected_from 4002
+}
+
+redirected_from() {
+	[ "$(asked 800 --source-port "$1")" = 444 ]
+}
+
 @test "twenty reloads with the file alone let no query around" {
 	local round
 	gluon_wan sync
