@@ -233,12 +233,12 @@ nothing_to_undo table_touched
 fault nft_burst firewall serves -
 do_nft_burst() {
 	overflow on node sh -c '
-		nft add rule inet gluon_wan dns_redirect counter
 		{
 			echo "add table ip burst; add chain ip burst c"
 			for n in $(seq 4000); do echo "add rule ip burst c ip saddr 198.51.100.$((n % 250)) counter"; done
 		} | nft -f -
 		nft delete table ip burst
+		nft add rule inet gluon_wan dns_redirect counter
 	'
 }
 nothing_to_undo nft_burst
@@ -283,16 +283,17 @@ nothing_to_undo route_deleted
 fault route_burst routing serves -
 do_route_burst() {
 	overflow on node sh -c '
-		ip -6 rule del pref 2
-		for verb in add del; do
+		for verb in replace del; do
 			for n in $(seq 4000); do echo "route $verb 2001:db8:b:$(printf %x "$n")::/64 dev br-client table 77"; done
-		done | ip -6 -batch -
+		done | ip -6 -force -batch -
+		ip -6 rule del pref 2
 	'
 }
 nothing_to_undo route_burst
 
 # overflow CMD...: CMD while the watch does not listen, as on a router that is too
-# busy for it; fails when that was not too much for its sockets.
+# busy for it; fails when that was not too much for its sockets. What concerns us
+# comes last in CMD, when nothing is taken in any longer.
 overflow() {
 	local before
 	before=$(dropped)

@@ -88,6 +88,20 @@ liar_up() {
 	daemon home liar "$LAB_REPO/tests/soak/lies.py" 5300
 }
 
+# home_dns_deaf_on nothing|ipv4|ipv6: on what home's DNS is deaf: then the node has one
+# server, of the other family.
+home_dns_deaf_on() {
+	[ "$1" != "${DEAF_ON:-nothing}" ] || return 0
+	DEAF_ON=$1
+	on home nft -f - <<-END
+		table inet soak_deaf {
+			chain dns { type filter hook prerouting priority -400; }
+		}
+		flush chain inet soak_deaf dns
+		$([ "$1" = nothing ] || echo "add rule inet soak_deaf dns iifname lan meta nfproto $1 meta l4proto { tcp, udp } th dport 53 drop")
+	END
+}
+
 counters_up() {
 	# Behind all other chains. Of TCP the first packet counts: later ones, as
 	# those of a connection that is reset, may belong to no socket.
