@@ -35,8 +35,16 @@ soak_up() {
 
 # The clock of both programs, and of nobody else.
 clock_make() {
+	local here there
 	gcc -shared -fPIC -O1 -o "$LAB_DIR/clock.so" "$LAB_REPO/tests/soak/clock.c" || return
+	# Does it move one?
+	clock_set -100000
+	there=$(LD_PRELOAD=$LAB_DIR/clock.so SOAK_CLOCK=$LAB_DIR/node/run/soak/clock bash -c 'exec -a gluon-wan date +%s')
+	here=$(date +%s)
+	[ $((here - there)) -ge 90000 ] || lab_fail "the wall clock of a program cannot be moved" || return
+	rm "$LAB_DIR/node/run/soak/clock"
 	clock_set 0
+	# The resolver may not be root.
 	chmod 666 "$LAB_DIR/node/run/soak/clock"
 }
 

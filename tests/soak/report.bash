@@ -7,7 +7,7 @@
 readonly GROWTH_KB=1024
 # Descriptors that may come and go at the time of a sample: sockets of queries on
 # their way, TCP clients, a pipe to nft.
-readonly GROWTH_FDS=64
+readonly GROWTH_FDS=32
 
 # Both tables; fails when an invariant broke or something grew.
 report() {
