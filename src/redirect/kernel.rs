@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
+use std::sync::Once;
 
 use nftnl::nftnl_sys::libc;
 use nftnl::set::SetKey;
@@ -138,11 +139,14 @@ impl Kernel {
     /// Lets the table see DNS flows that began before it, where the kernel can
     /// say which there are.
     pub fn forget_flows(&mut self) {
+        static SAID: Once = Once::new();
         if let Err(error) = flows::forget(&mut self.netlink) {
-            log!(
-                "a look-up from before the redirect may still go around it for some seconds: \
-                 conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
-            );
+            SAID.call_once(|| {
+                log!(
+                    "a look-up from before the redirect may still go around it for some seconds: \
+                     conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
+                );
+            });
         }
     }
 

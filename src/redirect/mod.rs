@@ -57,7 +57,12 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
     let is_right = |present: &Present| present.objects == objects;
     Kernel::with(|kernel| {
         match kernel.read()? {
-            Some(present) if is_right(&present) => return Ok(Outcome::Unchanged),
+            Some(present) if is_right(&present) => {
+                // Whoever put it there may have done so after a while without it,
+                // as fw4 with its include.
+                kernel.forget_flows();
+                return Ok(Outcome::Unchanged);
+            }
             Some(_) => kernel.replace(&objects)?,
             // Without a deletion, the kernel need not wait for what is deleted.
             None => match kernel.create(&objects) {
