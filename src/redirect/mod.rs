@@ -58,9 +58,10 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
     Kernel::with(|kernel| {
         match kernel.read()? {
             Some(present) if is_right(&present) => {
-                // Whoever put it there may have done so after a while without it,
-                // as fw4 with its include.
-                kernel.forget_flows();
+                // Somebody may have taken it away and put it back, as fw4 does.
+                if kernel.remember(&present) {
+                    kernel.forget_flows();
+                }
                 return Ok(Outcome::Unchanged);
             }
             Some(_) => kernel.replace(&objects)?,
@@ -73,7 +74,10 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
         kernel.forget_flows();
         // A table that never reads as it was written would be written at every look.
         match kernel.read()? {
-            Some(present) if is_right(&present) => Ok(Outcome::Written),
+            Some(present) if is_right(&present) => {
+                kernel.remember(&present);
+                Ok(Outcome::Written)
+            }
             _ => Err(Error::NotKept),
         }
     })
