@@ -71,15 +71,11 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
                 result => result?,
             },
         }
-        kernel.forget_flows();
         // A table that never reads as it was written would be written at every look.
-        match kernel.read()? {
-            Some(present) if is_right(&present) => {
-                kernel.remember(&present);
-                Ok(Outcome::Written)
-            }
-            _ => Err(Error::NotKept),
-        }
+        let written = kernel.read()?.filter(is_right).ok_or(Error::NotKept)?;
+        kernel.remember(&written);
+        kernel.forget_flows();
+        Ok(Outcome::Written)
     })
 }
 
