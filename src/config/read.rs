@@ -1,13 +1,14 @@
 //! From sections and options to [`Config`]: names, numbers, duplicates.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::uci::{self, Opt, Section};
 use super::{CONFIG_FILE, Config, Error, Group, Mark, STATIC_FILE, Server};
 use super::{is_device_name, number};
+use crate::input::{self, Shown};
 
 /// Tables of the kernel's own: unspec, default, main, local (RT_TABLE_* of
 /// linux/rtnetlink.h).
@@ -19,6 +20,15 @@ const NO_GID: u32 = u32::MAX;
 /// What max_inflight may be: each open query costs memory, and every one needs
 /// an id of 16 bits that cannot be guessed.
 const MAX_INFLIGHT: u64 = 4096;
+
+/// How long a file may be: a configuration is a few lines.
+const MAX_FILE: usize = 64 * 1024;
+/// How many values a list may have, so that whatever is accepted also fits into
+/// one message for the kernel.
+const MAX_VALUES: usize = 100;
+/// How long a path may be: with what is put behind it while the file is made, its
+/// last part is still a name (NAME_MAX of linux/limits.h is 255).
+const MAX_PATH: usize = 240;
 
 pub(super) fn load(dir: &Path) -> Result<Config, Error> {
     let mut config = Config::default();
@@ -100,8 +110,12 @@ struct File {
 
 impl File {
     fn read(path: PathBuf) -> Result<Self, Error> {
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
+        let bytes = match input::read(&path, MAX_FILE) {
+            Ok((bytes, false)) => bytes,
+            Ok((_, true)) => {
+                let source = io::Error::other(format!("longer than {MAX_FILE} bytes"));
+                return Err(Error::Read { path, source });
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(Error::Read { path, source }),
         };
@@ -209,10 +223,15 @@ impl File {
             };
             for word in words {
                 let value = parse(word).map_err(|problem| self.error(line, problem))?;
-                if values.contains(&value) {
-                    return Err(self.error(line, format!("'{word}' is there twice, expected once")));
-                }
-                values.push(value);
+                let problem = if values.contains(&value) {
+                    format!("'{}' is there twice, expected once", Shown(word))
+                } else if values.len() == MAX_VALUES {
+                    format!("one more, expected at most {MAX_VALUES} values")
+                } else {
+                    values.push(value);
+                    continue;
+                };
+                return Err(self.error(line, problem));
             }
         }
         Ok(values)
@@ -369,8 +388,13 @@ fn max_inflight(text: &str) -> Result<usize, String> {
 
 fn absolute(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
-    let ok = path.is_absolute() && path.file_name().is_some() && !text.contains(['\n', '\0']);
-    check(ok, path, "the absolute path of a file")
+    // Path takes `/a/` and `/a/.` for a file `a`; the kernel does not.
+    let is_file = path
+        .file_name()
+        .is_some_and(|name| text.ends_with(&*name.to_string_lossy()));
+    let ok = path.is_absolute() && is_file && !text.contains(['\n', '\0']);
+    let what = format!("the absolute path of a file, {MAX_PATH} characters at most");
+    check(ok && text.len() <= MAX_PATH, path, &what)
 }
 
 fn server(text: &str) -> Result<Server, String> {

@@ -1,16 +1,18 @@
 //! Which servers to use: the static list of the configuration or, where it is
 //! empty, the resolv file that the hotplug script writes.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::upstream::MAX_SERVERS;
 use crate::config::{CONFIG_FILE, Config, Resolver, STATIC_FILE, Server};
+use crate::input::{self, Shown};
 use crate::log;
 
 /// A resolv file is a few lines; more than this is not one.
-const MAX_FILE: u64 = 64 * 1024;
+const MAX_FILE: usize = 64 * 1024;
+/// How many of its bad lines are logged.
+const MAX_MISTAKES: usize = 5;
 
 /// The configuration and the servers in use, kept up to date.
 pub struct Supply {
@@ -146,15 +148,32 @@ fn current(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
 }
 
 fn resolv_file(path: &Path) -> io::Result<(Vec<Server>, Vec<String>)> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(MAX_FILE).read_to_end(&mut bytes)?,
+    let (mut bytes, more) = match input::read(path, MAX_FILE) {
+        Ok(read) => read,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Default::default()),
         Err(error) => return Err(error),
     };
+    let path = path.display();
+    let mut remarks = Vec::new();
+    if more {
+        // Of the last line only a part was read, maybe half an address.
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n');
+        bytes.truncate(whole.unwrap_or_default());
+        remarks.push(format!(
+            "{path}: longer than {MAX_FILE} bytes: the rest is left out"
+        ));
+    }
     let (servers, mistakes) = parse(&String::from_utf8_lossy(&bytes));
-    let remark = |(line, mistake)| format!("{}:{line}: {mistake}: line left out", path.display());
-    Ok((servers, mistakes.into_iter().map(remark).collect()))
+    let count = mistakes.len();
+    let told = mistakes.into_iter().take(MAX_MISTAKES);
+    remarks.extend(told.map(|(line, mistake)| format!("{path}:{line}: {mistake}: line left out")));
+    if count > MAX_MISTAKES {
+        remarks.push(format!(
+            "{path}: {} more lines left out",
+            count - MAX_MISTAKES
+        ));
+    }
+    Ok((servers, remarks))
 }
 
 /// Reads resolv.conf(5): `nameserver ADDR`, also as [`Server`] is written
@@ -164,6 +183,8 @@ fn resolv_file(path: &Path) -> io::Result<(Vec<Server>, Vec<String>)> {
 pub fn parse(text: &str) -> (Vec<Server>, Vec<(usize, String)>) {
     let mut servers: Vec<Server> = Vec::new();
     let mut mistakes = Vec::new();
+    // Some editors begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
     for (number, line) in (1..).zip(text.lines()) {
         // `#` and `;` start a comment at the beginning of a line only; in a
         // word `#` starts the port.
@@ -171,11 +192,18 @@ pub fn parse(text: &str) -> (Vec<Server>, Vec<(usize, String)>) {
         if words.next() != Some("nameserver") {
             continue;
         }
-        match words.next().map(str::parse::<Server>) {
-            Some(Ok(server)) if servers.contains(&server) => {}
-            Some(Ok(server)) => servers.push(server),
-            Some(Err(error)) => mistakes.push((number, format!("expected {error}"))),
-            None => mistakes.push((number, "expected nameserver ADDRESS".into())),
+        let Some(word) = words.next() else {
+            mistakes.push((number, "expected nameserver ADDRESS".into()));
+            continue;
+        };
+        match word.parse::<Server>() {
+            // What was no UTF-8 in the name of a device: another device.
+            _ if word.contains(char::REPLACEMENT_CHARACTER) => {
+                mistakes.push((number, format!("'{}' is not UTF-8", Shown(word))));
+            }
+            Ok(server) if servers.contains(&server) => {}
+            Ok(server) => servers.push(server),
+            Err(error) => mistakes.push((number, format!("'{}': expected {error}", Shown(word)))),
         }
     }
     (servers, mistakes)
@@ -209,6 +237,40 @@ mod tests {
         assert_eq!(mistakes[0], (1, "expected nameserver ADDRESS".into()));
         assert_eq!(mistakes[1].0, 2);
         assert!(mistakes[1].1.contains("fe80::1%br-wan"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn what_is_not_text_names_no_server() {
+        let cut_off = "nameserver fe80::1%br\u{fffd}wan\nnameserver 192.0.2.1\u{fffd}\n";
+        let (servers, mistakes) = parse(cut_off);
+        assert_eq!(servers, []);
+        assert_eq!(mistakes.len(), 2);
+        assert_eq!(shown("\u{feff}nameserver 192.0.2.1\n"), ["192.0.2.1"]);
+    }
+
+    fn read(text: &str) -> (Vec<Server>, Vec<String>) {
+        let path = std::env::temp_dir().join(format!("gluon-wan-resolv.{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let read = resolv_file(&path);
+        std::fs::remove_file(&path).unwrap();
+        read.unwrap()
+    }
+
+    #[test]
+    fn a_file_is_cut_between_lines_and_its_mistakes_are_counted() {
+        // Cut where MAX_FILE ends, the last line would name 192.0.2.1.
+        let last = "nameserver 192.0.2.1";
+        let mut text = String::from("nameserver 192.0.2.7\n");
+        text += &"#".repeat(MAX_FILE - text.len() - last.len() - 1);
+        text += &format!("\n{last}0\n");
+        let (servers, remarks) = read(&text);
+        assert_eq!(servers, ["192.0.2.7".parse().unwrap()]);
+        assert!(remarks[0].ends_with("longer than 65536 bytes: the rest is left out"));
+
+        let (servers, remarks) = read(&"nameserver x\n".repeat(7));
+        assert_eq!((servers.len(), remarks.len()), (0, 6));
+        assert!(remarks[4].contains(":5: 'x': expected the address"));
+        assert!(remarks[5].ends_with(": 2 more lines left out"));
     }
 
     fn with_static(servers: impl IntoIterator<Item = String>) -> Config {
