@@ -119,13 +119,11 @@ fn is_fixed_at_start(config: &Config) -> impl PartialEq + use<> {
 
 /// The servers that count now, and remarks on what does not.
 ///
-/// A resolv file that is not there means none: the WAN is not up yet.
-///
 /// # Errors
 /// The resolv file is there and cannot be read.
 fn current(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
     let (mut servers, mut remarks) = match config.static_servers.as_slice() {
-        [] => resolv_file(&config.resolver.resolv_file)?,
+        [] => read(&config.resolver.resolv_file)?,
         fixed => (fixed.to_vec(), Vec::new()),
     };
     let own = |server: &Server| {
@@ -147,7 +145,12 @@ fn current(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
     Ok((servers, remarks))
 }
 
-fn resolv_file(path: &Path) -> io::Result<(Vec<Server>, Vec<String>)> {
+/// The servers of a resolv file, and remarks on what does not count in it. That
+/// it is not there means none: the WAN is not up yet.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn read(path: &Path) -> io::Result<(Vec<Server>, Vec<String>)> {
     let (mut bytes, more) = match input::read(path, MAX_FILE) {
         Ok(read) => read,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Default::default()),
@@ -248,10 +251,10 @@ mod tests {
         assert_eq!(shown("\u{feff}nameserver 192.0.2.1\n"), ["192.0.2.1"]);
     }
 
-    fn read(text: &str) -> (Vec<Server>, Vec<String>) {
+    fn read_text(text: &str) -> (Vec<Server>, Vec<String>) {
         let path = std::env::temp_dir().join(format!("gluon-wan-resolv.{}", std::process::id()));
         std::fs::write(&path, text).unwrap();
-        let read = resolv_file(&path);
+        let read = read(&path);
         std::fs::remove_file(&path).unwrap();
         read.unwrap()
     }
@@ -263,11 +266,11 @@ mod tests {
         let mut text = String::from("nameserver 192.0.2.7\n");
         text += &"#".repeat(MAX_FILE - text.len() - last.len() - 1);
         text += &format!("\n{last}0\n");
-        let (servers, remarks) = read(&text);
+        let (servers, remarks) = read_text(&text);
         assert_eq!(servers, ["192.0.2.7".parse().unwrap()]);
         assert!(remarks[0].ends_with("longer than 65536 bytes: the rest is left out"));
 
-        let (servers, remarks) = read(&"nameserver x\n".repeat(7));
+        let (servers, remarks) = read_text(&"nameserver x\n".repeat(7));
         assert_eq!((servers.len(), remarks.len()), (0, 6));
         assert!(remarks[4].contains(":5: 'x': expected the address"));
         assert!(remarks[5].ends_with(": 2 more lines left out"));
