@@ -7,6 +7,7 @@
 mod read;
 mod server;
 pub mod uci;
+mod values;
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,9 @@
 //! Whole files in, configuration or message out.
 
 use super::*;
+use crate::config::{Group, Mark};
 use std::fs;
+use std::net::IpAddr;
 
 /// A directory with the two files, removed at the end.
 struct Dir(PathBuf);
