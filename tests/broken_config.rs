@@ -6,7 +6,8 @@
 //! of it: tests/broken.bats tries those on the real program.
 
 // A check fails by a panic.
-#[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 mod broken {
     pub mod dice;
     pub mod faults;
