@@ -57,3 +57,55 @@ fn what_lingers_does_not_count_as_waiting() {
     }
     assert!(matches!(lab.try_ask(), Err(Rejected::Full)));
 }
+
+#[test]
+fn a_failure_asks_one_more_and_gives_it_its_time() {
+    let mut lab = Lab::new(&[(A, Answers(2, 0)), (B, Answers(2, 0)), (C, Answers(2, 0))]);
+    lab.sequence(100);
+    lab.becomes(A, Answers(1, SERVFAIL));
+    lab.becomes(B, Answers(20, 0));
+    lab.world.sent.clear();
+    lab.sequence(1);
+    let asked: Vec<&str> = lab.world.sent.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(asked, [A, B]);
+}
+
+#[test]
+fn a_repeated_query_times_nobody() {
+    let mut lab = Lab::new(&[(A, Answers(3, 0))]);
+    lab.sequence(10);
+    lab.becomes(A, Answers(900, 0));
+    lab.sequence(1);
+    assert!(lab.world.sent.len() > 11, "repeated");
+    assert_eq!(lab.upstream(0).usual, Some(3 * MS));
+}
+
+#[test]
+fn an_unreachable_server_is_asked_again_after_a_pause() {
+    let mut lab = Lab::new(&[(A, Answers(2, 0))]);
+    lab.sequence(10);
+    lab.becomes(A, Icmp);
+    lab.world.sent.clear();
+    lab.ask();
+    lab.run(u64::try_from(RETRY.as_millis()).unwrap());
+    assert_eq!(lab.world.sent.len(), 1);
+    lab.run(2);
+    assert_eq!(lab.world.sent.len(), 2);
+}
+
+#[test]
+fn a_changed_network_repeats_what_waits_once_and_nothing_else() {
+    let mut lab = Lab::new(&[(A, Answers(1, 0)), (B, Silent)]);
+    lab.ask();
+    lab.run(2);
+    lab.becomes(A, Silent);
+    lab.ask();
+    lab.run(1);
+    lab.world.sent.clear();
+    lab.world.now = Some(lab.now);
+    lab.open.network_changed(lab.now, &mut lab.world);
+    lab.run(u64::try_from(RETRY.as_millis()).unwrap() - 1);
+    // The first query lingers: it has its answer.
+    let asked: Vec<&str> = lab.world.sent.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(asked, [A, B]);
+}
