@@ -156,6 +156,11 @@ fn a_message_names_file_line_option_value_and_what_was_expected() {
         config("config resolvr\n").unwrap_err(),
         "gluon-wan:1: section 'resolvr': unknown, expected redirect, routing or resolver"
     );
+    let dir = Dir::new(None, Some(b"config sttic\n"));
+    assert_eq!(
+        message(&dir, &load(&dir.0).unwrap_err()),
+        "gluon-wan-dnsmasq:1: section 'sttic': unknown, expected static"
+    );
     assert_eq!(
         config("config routing\nconfig routing\n").unwrap_err(),
         "gluon-wan:2: section 'routing': stands here for the second time, expected one"
