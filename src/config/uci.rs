@@ -324,6 +324,7 @@ mod tests {
             ("package\n", 1, "expected `package NAME`"),
             ("config a\n option b 'c\n\n", 2, "not closed"),
             ("config a\n option b \"c\\", 2, "not closed"),
+            ("config 'a'\n option b 'c\n", 2, "a quote (') is not closed"),
             // The quote that is missing, not the one that is left over.
             (
                 "config a\n option b 'c\n option d 'e'\n",

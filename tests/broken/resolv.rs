@@ -135,6 +135,8 @@ pub fn check(case: &Case) -> String {
         }
         _ => &case.bytes[..],
     };
+    // A byte order mark hides no server.
+    let whole = whole.strip_prefix(b"\xef\xbb\xbf").unwrap_or(whole);
     let lines: Vec<&[u8]> = whole.split(|&byte| byte == b'\n').collect();
     for server in &servers {
         let stands = lines.iter().filter_map(|line| written(line));

@@ -109,3 +109,17 @@ fn a_changed_network_repeats_what_waits_once_and_nothing_else() {
     let asked: Vec<&str> = lab.world.sent.iter().map(|(name, _)| &**name).collect();
     assert_eq!(asked, [A, B]);
 }
+
+#[test]
+fn a_server_without_a_route_keeps_no_other_from_being_asked_again() {
+    let mut lab = Lab::new(&[(A, NoRoute), (B, Silent)]);
+    let asked = |lab: &Lab| lab.world.sent.iter().filter(|(name, _)| name == B).count();
+    lab.ask();
+    // The first patience, then the first two pauses.
+    lab.run(100 + 50 + 100);
+    assert_eq!(asked(&lab), 4);
+    lab.world.now = Some(lab.now);
+    lab.open.network_changed(lab.now, &mut lab.world);
+    lab.run(50);
+    assert_eq!(asked(&lab), 6);
+}
