@@ -14,6 +14,7 @@ const MAX_FILE: usize = 64 * 1024;
 /// How many values a list may have, so that whatever is accepted also fits into
 /// one message for the kernel.
 const MAX_VALUES: usize = 100;
+
 pub(super) fn load(dir: &Path) -> Result<Config, Error> {
     let mut config = Config::default();
     File::read(dir.join(CONFIG_FILE))?.each(
