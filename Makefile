@@ -30,12 +30,13 @@ CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu
 MIPS_DEPS = rustc-web cargo-web rust-web-src
 BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
 
-.PHONY: help build demo test bench mutants lint install clean cross-arm64 check-mips \
+.PHONY: help build demo test soak bench mutants lint install clean cross-arm64 check-mips \
 	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
 	@echo 'make test     runs all tests'
+	@echo 'make soak     breaks a node in all ways for MINUTES=5, and looks whether it comes back'
 	@echo 'make lint     checks format, code, shell, licences and sources of crates'
 	@echo 'make build    builds $(BIN) and $(LIB)'
 	@echo 'make bench    measures'
@@ -55,6 +56,10 @@ demo: deps-lab build
 
 test: deps-lab deps-test build
 	CARGO='$(CARGO)' GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' tests/run
+
+# MINUTES (5), SEED, ONLY and WITHOUT: see tests/soak/README.md.
+soak: deps-lab deps-test build
+	GLUON_WAN='$(CURDIR)/$(BIN)' tests/soak/run
 
 lint: deps-build deps-lint
 	$(CARGO) fmt --all --check

@@ -11,6 +11,7 @@ pub mod config;
 pub mod exec;
 pub mod input;
 pub mod log;
+pub mod privilege;
 pub mod ready;
 pub mod redirect;
 pub mod resolver;

@@ -3,17 +3,19 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
+use std::sync::Once;
 
 use nftnl::nftnl_sys::libc;
 use nftnl::set::SetKey;
 
 use super::attrs::{Attrs, put};
 use super::error::{Error, Step};
-use super::expr::{self, Expr, Gid, Protocol, Set};
+use super::expr::{self, Counted, Expr, Gid, Protocol, Set};
 use super::flows;
+use super::guard;
 use super::netlink::{Message, Netlink};
 use super::objects::{Base, Chain, Objects, Rule};
-use super::table::NAME;
+use super::table::{self, NAME};
 use super::transaction::Transaction;
 use crate::log;
 
@@ -30,6 +32,7 @@ mod attr {
     /// The name of the table, in the messages of all objects.
     pub const TABLE: u16 = 1;
     pub const TABLE_FLAGS: u16 = 2;
+    pub const TABLE_HANDLE: u16 = 4;
     pub const TABLE_USERDATA: u16 = 6;
     pub const CHAIN_NAME: u16 = 3;
     pub const CHAIN_HOOK: u16 = 4;
@@ -55,15 +58,19 @@ mod attr {
 pub struct Present {
     /// Everything that decides what it does.
     pub(super) objects: Objects,
-    /// Packets that its counters counted: one for each redirected flow.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
+    /// Another number each time that it is made anew.
+    handle: u64,
+    /// What was redirected: the first packet of each flow.
+    pub redirected: Counted,
+    /// What the guard stopped.
+    pub stopped: Counted,
 }
 
 /// nf_tables of this network namespace.
 pub struct Kernel {
     netlink: Netlink,
+    /// The handle of the table that was remembered.
+    last: Option<u64>,
 }
 
 impl Kernel {
@@ -88,7 +95,10 @@ impl Kernel {
 
     fn open() -> Result<Self, Error> {
         let netlink = Netlink::open(0).map_err(|error| Error::kernel(Step::Open, error))?;
-        Ok(Self { netlink })
+        Ok(Self {
+            netlink,
+            last: None,
+        })
     }
 
     /// The table as it is, none when there is none.
@@ -134,14 +144,24 @@ impl Kernel {
         }
     }
 
+    /// Remembers the table. Returns whether it is another one than that which
+    /// was remembered.
+    pub fn remember(&mut self, present: &Present) -> bool {
+        let last = self.last.replace(present.handle);
+        last.is_some_and(|last| last != present.handle)
+    }
+
     /// Lets the table see DNS flows that began before it, where the kernel can
     /// say which there are.
     pub fn forget_flows(&mut self) {
+        static SAID: Once = Once::new();
         if let Err(error) = flows::forget(&mut self.netlink) {
-            log!(
-                "a look-up from before the redirect may still go around it for some seconds: \
-                 conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
-            );
+            SAID.call_once(|| {
+                log!(
+                    "a look-up from before the redirect may still go around it for some seconds: \
+                     conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
+                );
+            });
         }
     }
 
@@ -151,20 +171,22 @@ impl Kernel {
             netlink: &mut self.netlink,
             generation: None,
         };
-        let Some((flags, comment)) = reading.table()? else {
+        let Some((handle, flags, comment)) = reading.table()? else {
             return Ok(None);
         };
         let sets = reading.sets()?;
         let known = |name: &[u8]| sets.get(name).cloned().flatten();
-        let (mut packets, mut bytes) = (0, 0);
+        let (mut redirected, mut stopped) = (Counted::default(), Counted::default());
         let mut rules = Vec::new();
         reading.each(libc::NFT_MSG_GETRULE, |attrs| {
-            for expr in attrs.nest(attr::RULE_EXPRESSIONS) {
-                let counted = expr::counted(Attrs(expr.1));
-                packets += counted.0;
-                bytes += counted.1;
+            let rule = rule(attrs, known);
+            let counted = expr::counted(attrs.nest(attr::RULE_EXPRESSIONS));
+            match rule.chain.as_str() {
+                table::CHAIN => redirected += counted,
+                guard::CHAIN => stopped += counted,
+                _ => {}
             }
-            rules.push(rule(attrs, known));
+            rules.push(rule);
         })?;
         let mut chains = Vec::new();
         reading.each(libc::NFT_MSG_GETCHAIN, |attrs| chains.push(chain(attrs)))?;
@@ -181,8 +203,9 @@ impl Kernel {
         };
         Ok(Some(Present {
             objects,
-            packets,
-            bytes,
+            handle,
+            redirected,
+            stopped,
         }))
     }
 }
@@ -195,12 +218,13 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The table's flags and comment.
-    fn table(&mut self) -> io::Result<Option<(u32, Option<String>)>> {
+    /// The table's handle, flags and comment.
+    fn table(&mut self) -> io::Result<Option<(u64, u32, Option<String>)>> {
         let mut found = None;
         let take = |attrs: Attrs| {
             let flags = attrs.u32(attr::TABLE_FLAGS).unwrap_or(0);
-            found = Some((flags, comment(attrs, attr::TABLE_USERDATA)));
+            let handle = attrs.u64(attr::TABLE_HANDLE).unwrap_or(0);
+            found = Some((handle, flags, comment(attrs, attr::TABLE_USERDATA)));
         };
         match self.request(libc::NFT_MSG_GETTABLE, false, &of_table(), take) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),

@@ -11,8 +11,9 @@ use crate::log;
 
 /// A resolv file is a few lines; more than this is not one.
 const MAX_FILE: usize = 64 * 1024;
-/// How many of its bad lines are logged.
-const MAX_MISTAKES: usize = 5;
+/// How many of its mistakes are told one by one. A file that is none at all has
+/// thousands, and the router's log is short.
+const MAX_TOLD: usize = 5;
 
 /// The configuration and the servers in use, kept up to date.
 pub struct Supply {
@@ -156,27 +157,34 @@ pub fn read(path: &Path) -> io::Result<(Vec<Server>, Vec<String>)> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Default::default()),
         Err(error) => return Err(error),
     };
-    let path = path.display();
     let mut remarks = Vec::new();
     if more {
         // Of the last line only a part was read, maybe half an address.
         let whole = bytes.iter().rposition(|&byte| byte == b'\n');
         bytes.truncate(whole.unwrap_or_default());
         remarks.push(format!(
-            "{path}: longer than {MAX_FILE} bytes: the rest is left out"
+            "{}: longer than {MAX_FILE} bytes: the rest is left out",
+            path.display()
         ));
     }
     let (servers, mistakes) = parse(&String::from_utf8_lossy(&bytes));
-    let count = mistakes.len();
-    let told = mistakes.into_iter().take(MAX_MISTAKES);
-    remarks.extend(told.map(|(line, mistake)| format!("{path}:{line}: {mistake}: line left out")));
-    if count > MAX_MISTAKES {
-        remarks.push(format!(
-            "{path}: {} more lines left out",
-            count - MAX_MISTAKES
-        ));
-    }
+    remarks.extend(told(path, &mistakes));
     Ok((servers, remarks))
+}
+
+/// What is said of the mistakes in a resolv file, by line.
+fn told(path: &Path, mistakes: &[(usize, String)]) -> Vec<String> {
+    let path = path.display();
+    let (first, more) = mistakes.split_at(mistakes.len().min(MAX_TOLD));
+    let mut remarks: Vec<String> = first
+        .iter()
+        .map(|(line, mistake)| format!("{path}:{line}: {mistake}: line left out"))
+        .collect();
+    if !more.is_empty() {
+        let count = more.len();
+        remarks.push(format!("{path}: and {count} lines more are left out"));
+    }
+    remarks
 }
 
 /// Reads resolv.conf(5): `nameserver ADDR`, also as [`Server`] is written
@@ -273,7 +281,7 @@ mod tests {
         let (servers, remarks) = read_text(&"nameserver x\n".repeat(7));
         assert_eq!((servers.len(), remarks.len()), (0, 6));
         assert!(remarks[4].contains(":5: 'x': expected the address"));
-        assert!(remarks[5].ends_with(": 2 more lines left out"));
+        assert!(remarks[5].ends_with(": and 2 lines more are left out"));
     }
 
     fn with_static(servers: impl IntoIterator<Item = String>) -> Config {

@@ -204,6 +204,8 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "a\u{b}b",
             "à",
             "eth0\0",
+            "br*",
+            "br\"wan",
         ],
         "family" => &["inet", "IPv6", "4", "ipv6;", "", "unix"],
         "mark" => &[
