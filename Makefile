@@ -14,6 +14,9 @@ LIBDIR = /usr/lib
 WRAPPER = $(BINDIR)/gluon-wan-dns
 INCLUDE = /usr/share/nftables.d/ruleset-post/30-gluon-wan.nft
 
+# What `mutants` breaks: files or patterns.
+MUTANTS = src/config/*.rs
+
 # Debian packages, by what they are for. The Rust toolchain (1.88 or newer, with
 # rustfmt and clippy) is assumed.
 BUILD_DEPS = gcc libc6-dev pkg-config libnftnl-dev libmnl-dev
@@ -27,7 +30,7 @@ CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu
 MIPS_DEPS = rustc-web cargo-web rust-web-src
 BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
 
-.PHONY: help build demo test soak bench lint install clean cross-arm64 check-mips \
+.PHONY: help build demo test soak bench mutants lint install clean cross-arm64 check-mips \
 	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips
 
 help:
@@ -37,6 +40,7 @@ help:
 	@echo 'make lint     checks format, code, shell, licences and sources of crates'
 	@echo 'make build    builds $(BIN) and $(LIB)'
 	@echo 'make bench    measures'
+	@echo 'make mutants  breaks $(MUTANTS) in every small way; tests should notice each (MUTANTS=...)'
 	@echo 'make install  installs what is built; DESTDIR, BIN, LIB, SBINDIR, BINDIR, LIBDIR, WRAPPER'
 	@echo 'make cross-arm64  builds for arm64 with Debian'\''s packages, and shows that it runs there'
 	@echo 'make check-mips  compiles for 32-bit big-endian MIPS'
@@ -68,6 +72,12 @@ bench: deps-lab deps-bench build
 		echo "== $$bench"; \
 		GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' "$$bench" || exit; \
 	done
+
+# Takes some seconds a mutant. What is caught by tests/*.bats alone is reported as
+# missed: only cargo's tests are run.
+mutants: deps-build
+	@command -v cargo-mutants >/dev/null || { echo 'cargo-mutants is missing: cargo install --locked cargo-mutants' >&2; exit 1; }
+	CARGO_PROFILE_TEST_DEBUG=0 $(CARGO) mutants --output target $(foreach files,$(MUTANTS),--file '$(files)')
 
 # Builds nothing by itself: a package build has done that its own way.
 install:
