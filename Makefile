@@ -27,7 +27,7 @@ CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu
 MIPS_DEPS = rustc-web cargo-web rust-web-src
 BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
 
-.PHONY: help build demo test bench lint install clean cross-arm64 check-mips \
+.PHONY: help build demo test bench lint install clean cross-arm64 check-mips reproducible coverage \
 	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips
 
 help:
@@ -37,14 +37,24 @@ help:
 	@echo 'make build    builds $(BIN) and $(LIB)'
 	@echo 'make bench    measures'
 	@echo 'make install  installs what is built; DESTDIR, BIN, LIB, SBINDIR, BINDIR, LIBDIR, WRAPPER'
+	@echo 'make coverage  runs all tests and says which lines none of them reached'
+	@echo 'make reproducible  builds twice in different places and compares'
 	@echo 'make cross-arm64  builds for arm64 with Debian'\''s packages, and shows that it runs there'
 	@echo 'make check-mips  compiles for 32-bit big-endian MIPS'
 	@echo 'make deps     installs all Debian packages that these need (as root)'
 	@echo 'make clean    removes what was built'
 
+# What is compiled leaves its path in panic messages. Without those of this machine
+# the binary is the same wherever it is built, and smaller (docs/dependencies.md).
+# Of the registry's sources there is one folder for each registry.
+REMAP = RUSTFLAGS="$$RUSTFLAGS $$(printf -- '--remap-path-prefix=%s/= ' \
+	$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/* $(CURDIR))"
+
+# Once fetched, nothing needs the network.
 build: deps-build
-	$(CARGO) build --release --locked
-	$(CARGO) build --profile preload -p packetmark --locked
+	$(CARGO) fetch --locked
+	$(REMAP) $(CARGO) build --release --locked --offline
+	$(REMAP) $(CARGO) build --profile preload -p packetmark --locked --offline
 
 demo: deps-lab build
 	tests/demo $(BIN)
@@ -57,6 +67,10 @@ lint: deps-build deps-lint
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	tests/lint/shell
 	CARGO='$(CARGO)' tests/lint/crates
+
+# Two builds from nothing, so not part of `test`.
+reproducible: deps-build
+	tests/reproducible
 
 bench: deps-lab deps-bench build
 	@for bench in tests/bench/*.sh; do \
