@@ -338,12 +338,92 @@ first_answer_after() {
 	[ "$(seen node marked)" -eq 0 ]
 }
 
+# A resolver whose kernel does what a test says: strace's `inject`. With -D it is the parent.
+injected() {
+	on node timeout 5 strace -D -qq -o /dev/null -e inject="$1" "$(gluon_wan_path)" resolver
+}
+
+@test "a mark that the kernel takes and does not keep, or not from nobody, is none" {
+	# The first option that is set is the mark that is tried out.
+	run -1 injected setsockopt:retval=0:when=1
+	[[ $output = *'cannot set the packet mark 0x1'*'nothing is served'*'holds 0x0 in its place'* ]]
+	# The second mark that is read back is that of an unprivileged user.
+	run -1 injected getsockopt:error=EPERM:when=2+
+	[[ $output = *'cannot set the packet mark 0x1'*'nothing is served'*'not permitted'* ]]
+	run -1 injected capset:error=EPERM
+	[[ $output = *'cannot clear inheritable capabilities'* ]]
+}
+
+@test "a mark that fails while it serves: no query leaves without, and it goes on when it can" {
+	server one "${SERVERS[0]}" good
+	servers "${SERVERS[0]}"
+	resolver_starts
+	asked() { on node dig "$@" +time=8 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT; }
+	local pid
+	pid=$(daemon_pid node resolver)
+	traced() { on node grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$pid/status"; }
+	daemon node tracer strace -qq -o /dev/null -e inject=setsockopt:error=EPERM -p "$pid"
+	wait_for 5 traced
+	run -0 asked
+	[[ $output = *'status: SERVFAIL'* ]]
+	run -0 asked +tcp
+	[[ $output = *'status: SERVFAIL'* ]]
+	daemon_stop node tracer
+	answers() { [[ $(asked +short) = '"one"' ]]; }
+	wait_for 5 answers
+	[ "$(daemon_pid node resolver)" = "$pid" ]
+}
+
+@test "a kernel without IPv6: it serves on the other address, unless there is none" {
+	local config=$LAB_DIR/node/etc/config/gluon-wan
+	# After the socket for trying the mark comes that for the first address.
+	printf 'config resolver\n\tlist listen ::1\n\tlist listen 127.0.0.1\n' >"$config"
+	daemon node resolver strace -D -qq -o /dev/null -e inject=socket:error=EAFNOSUPPORT:when=2 \
+		"$(gluon_wan_path)" resolver
+	wait_for 5 resolver_answers
+	grep -q '\[::1\]:54: this kernel has no such address, serving without it' "$LAB_DIR/node/resolver.log"
+	daemon_stop node resolver
+	printf 'config resolver\n\tlist listen ::1\n' >"$config"
+	run -1 injected socket:error=EAFNOSUPPORT:when=2
+	[[ $output = *'cannot listen on [::1]:54'*'not supported'* ]]
+}
+
+@test "a resolv file that nobody may read changes nothing, and says so once" {
+	server one "${SERVERS[0]}" good
+	server two "${SERVERS[1]}" good
+	servers "${SERVERS[0]}"
+	resolver_starts
+	answers() { [ "$(on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = "$1" ]; }
+	wait_for 5 answers '"one"'
+	# As root writes it under another umask.
+	(umask 077 && servers "${SERVERS[1]}")
+	wait_for 5 grep -q 'resolv.conf: cannot be read, the servers stay as they are' "$LAB_DIR/node/resolver.log"
+	answers '"one"'
+	servers "${SERVERS[1]}"
+	wait_for 5 answers '"two"'
+	[ "$(grep -c 'cannot be read' "$LAB_DIR/node/resolver.log")" -eq 1 ]
+}
+
+@test "what is fixed at start stays until a restart, and that is said" {
+	server one "${SERVERS[0]}" good
+	servers "${SERVERS[0]}"
+	resolver_starts
+	printf 'config resolver\n\toption port 5454\n' >"$LAB_DIR/node/etc/config/gluon-wan"
+	daemon_kill node resolver HUP
+	wait_for 5 grep -q 'port, user, max_inflight and mark change with a restart' "$LAB_DIR/node/resolver.log"
+	resolver_answers
+	run on node ss -Hlun sport = :5454
+	[ -z "$output" ]
+}
+
 @test "what keeps it from serving is said" {
 	daemon node other dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= --port=54 --no-resolv
 	wait_for 5 on node sh -c 'ss -lun | grep -q :54'
 	run -1 on node "$(gluon_wan_path)" resolver
 	[[ $output = *'cannot listen on 127.0.0.1:54 (is gluon-wan-dnsmasq'*'in use'* ]]
 	daemon_stop node other
+	run -1 on node setpriv --bounding-set=-net_bind_service "$(gluon_wan_path)" resolver
+	[[ $output = *'cannot listen on 127.0.0.1:54 (start it as root'*'Permission denied'* ]]
 	printf 'config resolver\n\toption user missing\n' >"$LAB_DIR/node/etc/config/gluon-wan"
 	run -1 on node "$(gluon_wan_path)" resolver
 	[[ $output = *"there is no user 'missing'"* ]]
