@@ -374,6 +374,18 @@ injected() {
 	[ "$(daemon_pid node resolver)" = "$pid" ]
 }
 
+@test "fewer descriptors than clients want: it says so, and serves those that wait when others leave" {
+	server one "${SERVERS[0]}" good
+	servers "${SERVERS[0]}"
+	resolver_starts prlimit --nofile=20
+	daemon node idle python3 "$LAB_REPO/tests/resolver/hold.py" idle 8 127.0.0.1#54
+	wait_for 5 grep -q 'a TCP client could not be accepted: .*open files' "$LAB_DIR/node/resolver.log"
+	daemon_stop node idle
+	answers() { [ "$(on node dig "$@" +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = '"one"' ]; }
+	wait_for 5 answers
+	wait_for 5 answers +tcp
+}
+
 @test "a kernel without IPv6: it serves on the other address, unless there is none" {
 	local config=$LAB_DIR/node/etc/config/gluon-wan
 	# After the socket for trying the mark comes that for the first address.
