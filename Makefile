@@ -25,10 +25,13 @@ LINT_DEPS = shellcheck jq git
 CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
 	libnftnl-dev:arm64 libmnl-dev:arm64 libgcc-s1:arm64 qemu-system-arm cpio kmod binutils file
 MIPS_DEPS = rustc-web cargo-web rust-web-src
+# The tools read what the compiler's own LLVM writes.
+COVERAGE_DEPS = llvm-$(shell rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
 
 .PHONY: help build demo test bench lint install clean cross-arm64 check-mips reproducible coverage \
-	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips
+	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips \
+	deps-coverage
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
@@ -67,6 +70,10 @@ lint: deps-build deps-lint
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	tests/lint/shell
 	CARGO='$(CARGO)' tests/lint/crates
+
+# With tests/coverage/README.md: what the lines that no test reaches are.
+coverage: deps-build deps-lab deps-test deps-coverage
+	CARGO='$(CARGO)' tests/coverage/run
 
 # Two builds from nothing, so not part of `test`.
 reproducible: deps-build
@@ -128,5 +135,7 @@ deps-bench:
 deps-cross:
 	@dpkg --print-foreign-architectures | grep -qx arm64 || dpkg --add-architecture arm64
 	@tests/deps $(CROSS_DEPS)
+deps-coverage:
+	@tests/deps $(COVERAGE_DEPS)
 deps-mips:
 	@tests/deps $(MIPS_DEPS)
