@@ -374,6 +374,41 @@ injected() {
 	[ "$(daemon_pid node resolver)" = "$pid" ]
 }
 
+@test "over TCP: a server that closes instead of answering, then the next" {
+	daemon wan one "$LAB_REPO/tests/resolver/hangs-up.py" "${SERVERS[0]}"
+	wait_for 5 on wan sh -c 'ss -Hltn sport = :53 | grep -q .'
+	server two "${SERVERS[1]}" good
+	servers "${SERVERS[0]}" "${SERVERS[1]}"
+	resolver_starts
+	run -0 on node dig +tcp +short +time=4 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT
+	[ "$output" = '"two"' ]
+	daemon_stop wan two
+	run -0 on node dig +tcp +time=8 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT
+	[[ $output = *'status: SERVFAIL'* ]]
+}
+
+@test "more queries in flight than it opens sockets for: bounded, and every one is answered" {
+	server one "${SERVERS[0]}" good
+	printf 'config resolver\n\toption max_inflight 2000\n' >"$LAB_DIR/node/etc/config/gluon-wan"
+	resolver_starts
+	local pid open most=0
+	pid=$(daemon_pid node resolver)
+	blackhole "{ ${SERVERS[0]}, ${SERVERS[1]}, ${SERVERS[2]} }"
+	daemon node burst python3 "$LAB_REPO/tests/resolver/burst.py" 1500 127.0.0.1#54
+	while daemon_running node burst; do
+		open=$(on node sh -c "ls /proc/$pid/fd | wc -l")
+		[ "$open" -le "$most" ] || most=$open
+	done
+	echo "$most descriptors, $(cat "$LAB_DIR/node/burst.log")"
+	# That the bound was reached, and held.
+	[ "$most" -gt 350 ]
+	[ "$most" -le 430 ]
+	[ "$(jq -c . "$LAB_DIR/node/burst.log")" = '{"codes":{"2":1500},"lost":0}' ]
+	on wan nft flush ruleset
+	answers() { [ "$(on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = '"one"' ]; }
+	wait_for 15 answers
+}
+
 @test "fewer descriptors than clients want: it says so, and serves those that wait when others leave" {
 	server one "${SERVERS[0]}" good
 	servers "${SERVERS[0]}"
@@ -468,4 +503,19 @@ injected() {
 	run -0 on node dig +short -p 54 @::1 health.gluon-wan CH TXT
 	[[ $output = *'server=10.9.0.1 state=up since_s='*' usual_us='*' queries='*' failures=0'* ]]
 	[[ $output = *'server=10.9.0.2 state=unreachable '* ]]
+	# The good one falls silent; of those that are there now, one only fails.
+	blackhole "${SERVERS[0]}"
+	server two "${SERVERS[1]}" servfail
+	servers "${SERVERS[0]}" "${SERVERS[1]}"
+	wait_for 20 health_is 'server=10.9.0.1 state=silent .* failures=[1-9]' 'server=10.9.0.2 state=failing'
+}
+
+# health_is PATTERN...: after another query.
+health_is() {
+	on node dig +time=8 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" >"$LAB_DIR/asked"
+	local pattern said
+	said=$(on node dig +short -p 54 @::1 health.gluon-wan CH TXT)
+	for pattern; do
+		grep -q "$pattern" <<<"$said" || return
+	done
 }
