@@ -71,7 +71,7 @@ lint: deps-build deps-lint
 	tests/lint/shell
 	CARGO='$(CARGO)' tests/lint/crates
 
-# With tests/coverage/README.md: what the lines that no test reaches are.
+# What no test reaches, and why: tests/coverage/README.md.
 coverage: deps-build deps-lab deps-test deps-coverage
 	CARGO='$(CARGO)' tests/coverage/run
 
