@@ -29,13 +29,14 @@ MIPS_DEPS = rustc-web cargo-web rust-web-src
 COVERAGE_DEPS = llvm-$(shell rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
 
-.PHONY: help build demo test bench lint install clean cross-arm64 check-mips reproducible coverage \
+.PHONY: help build demo test soak bench lint install clean cross-arm64 check-mips reproducible coverage \
 	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips \
 	deps-coverage
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
 	@echo 'make test     runs all tests'
+	@echo 'make soak     breaks a node in all ways for MINUTES=5, and looks whether it comes back'
 	@echo 'make lint     checks format, code, shell, licences and sources of crates'
 	@echo 'make build    builds $(BIN) and $(LIB)'
 	@echo 'make bench    measures'
@@ -64,6 +65,10 @@ demo: deps-lab build
 
 test: deps-lab deps-test build
 	CARGO='$(CARGO)' GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' tests/run
+
+# MINUTES (5), SEED, ONLY and WITHOUT: see tests/soak/README.md.
+soak: deps-lab deps-test build
+	GLUON_WAN='$(CURDIR)/$(BIN)' tests/soak/run
 
 lint: deps-build deps-lint
 	$(CARGO) fmt --all --check

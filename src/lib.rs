@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod exec;
 pub mod log;
+pub mod privilege;
 pub mod ready;
 pub mod redirect;
 pub mod resolver;

@@ -1,5 +1,7 @@
 //! The command `gluon-wan`: parse, run one command, print the error chain.
 
+mod unwinder;
+
 use std::error::Error;
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use caps::Capability;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Config;
 use crate::ready::{self, Source};
 use crate::redirect::{self, include};
-use crate::{log, routing, sync};
+use crate::{log, privilege, routing, sync};
 
 /// How often it looks when events keep coming: after each look a rest, and never
 /// a shorter one than the look took, so that a storm costs half of the time at
@@ -29,6 +30,9 @@ const AHEAD: u32 = 4;
 /// How soon something that failed is tried again, without an event; from then
 /// on after twice the time, up to the second one.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// To change nftables, rules and routes, and to check a file with nft; to hear
+/// routers.
+const NEEDED: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
 /// How many changes are logged in how much time.
 const TOLD: (u32, Duration) = (20, Duration::from_secs(60));
 
@@ -57,10 +61,25 @@ pub enum Error {
 /// logged, and tried again.
 pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
     sync::may_change()?;
+    // Without that, it does its work no worse.
+    if let Err(error) = give_up_privileges() {
+        log!(
+            "runs with more privileges than it needs: {}",
+            log::chain(&error)
+        );
+    }
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async { Watch::new(dir, config)?.run().await })
+}
+
+/// Root's files stay its own; of root's capabilities, those that it needs.
+fn give_up_privileges() -> Result<(), privilege::Error> {
+    privilege::gain_no_more_than(&NEEDED)?;
+    let permitted = privilege::permitted()?;
+    let kept = NEEDED.into_iter().filter(|one| permitted.contains(one));
+    privilege::keep_only(&kept.collect())
 }
 
 struct Watch {

@@ -137,11 +137,27 @@ twenty_rounds() {
 	# The name it is written under first ends in the process's number, which
 	# exec keeps.
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	inside sh -c 'ln -s "$1" "$2.$$" && exec "$3" -c "$4" sync' \
+	inside sh -c 'ln -s "$1" "$2.gluon-wan-$$" && exec "$3" -c "$4" sync' \
 		sh "$victim" "$INCLUDE" "$GLUON_WAN" "$CONFIG"
 	[ "$(cat "$victim")" = precious ]
 	[ "$(stat -c %F "$INCLUDE")" = "regular file" ]
 	[ "$(ls "$dir")" = redirect.nft ]
+}
+
+# killed_while_writing: leaves what a killed process does. Its number is free again.
+killed_while_writing() {
+	mkdir -p "$(dirname "$INCLUDE")"
+	sh -c 'echo half >"$1.gluon-wan-$$"' sh "$INCLUDE"
+}
+
+@test "what a killed process left beside the file goes, and nothing else" {
+	killed_while_writing
+	touch "$INCLUDE".{old,20240101,gluon-wan-1}
+	gluon_wan sync
+	[ "$(ls "$(dirname "$INCLUDE")")" = "$(printf 'redirect.nft%s\n' '' .20240101 .gluon-wan-1 .old)" ]
+	killed_while_writing
+	gluon_wan clear
+	[ "$(ls "$(dirname "$INCLUDE")")" = "$(printf 'redirect.nft%s\n' .20240101 .gluon-wan-1 .old)" ]
 }
 
 # A directory with an `nft` that does what standard input says.
@@ -262,6 +278,29 @@ fake_nft() {
 	twenty_rounds
 	[ $((UNREDIRECTED * 100)) -ge $((25 * (REDIRECTED + UNREDIRECTED))) ]
 	one_redirect
+}
+
+@test "a flow from while the table was away is redirected again, though fw4 has put it back" {
+	gluon_wan sync
+	fw4_load
+	start "$GLUON_WAN" -c "$CONFIG" sync --watch
+	local watch=$!
+	inside nft delete table inet gluon_wan
+	eventually listed
+	# It gets to look only when all is over.
+	kill -STOP "$watch"
+	inside nft delete table inet gluon_wan
+	local without with
+	without=$(asked 800 --source-port 4002)
+	fw4_load
+	with=$(asked 800 --source-port 4002)
+	kill -CONT "$watch"
+	[ "$without $with" = "333 333" ]
+	eventually redirected_from 4002
+}
+
+redirected_from() {
+	[ "$(asked 800 --source-port "$1")" = 444 ]
 }
 
 @test "twenty reloads with the file alone let no query around" {

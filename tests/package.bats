@@ -185,6 +185,23 @@ update() {
 	grep -q 'resolv.conf.new: cannot be written' "$ROOT/var/log/messages"
 }
 
+@test "update: a link that somebody planted is not followed, a directory of somebody else's not used" {
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
+	mkdir -p "${RESOLV%/*}"
+	echo untouched >"$ROOT/etc/victim"
+	ln -s /etc/victim "$RESOLV.new"
+	ln -s /etc/victim "$RESOLV"
+	update
+	[ "$(cat "$ROOT/etc/victim")" = untouched ]
+	[ ! -L "$RESOLV" ]
+	diff "$RESOLV" - <<<'nameserver 192.0.2.1'
+	chown 65534 "${RESOLV%/*}"
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.2
+	run -1 update
+	grep -q 'wan-dnsmasq: belongs to somebody else' "$ROOT/var/log/messages"
+	diff "$RESOLV" - <<<'nameserver 192.0.2.1'
+}
+
 @test "update: two at once end with what netifd said last" {
 	# The first one hears the old answer and is slow to say so.
 	mv "$ROOT/bin/ubus" "$ROOT/bin/ubus.quick"

@@ -68,6 +68,43 @@ gluon_groups() {
 	done
 }
 
+@test "lists as the golden, made or printed: two uplinks, both families, bits of the mark" {
+	local golden="$ROOT/nft/two-uplinks.nft"
+	configure 54 gluon-fastd gluon-mesh-vpn
+	cat >>"$CONFIG/gluon-wan" <<-'EOF'
+		config routing
+			list device 'br-wan'
+			list device 'wwan0'
+			list family 'ipv4'
+			list family 'ipv6'
+			option mark '0x10/0xf0'
+	EOF
+	gluon_groups "$GLUON_WAN" -c "$CONFIG" sync
+	same "$golden"
+	gluon_groups "$GLUON_WAN" -c "$CONFIG" print >"$BATS_TEST_TMPDIR/printed"
+	cmp "$BATS_TEST_TMPDIR/printed" "$golden"
+	inside nft flush ruleset
+	inside nft -f "$golden"
+	local before
+	before=$(handle)
+	gluon_groups "$GLUON_WAN" -c "$CONFIG" sync
+	[ "$(handle)" = "$before" ]
+}
+
+@test "a mark of which all bits count, and IPv4 alone: sync takes what nft makes of the print" {
+	printf "config routing\n\tlist family 'ipv4'\n\toption mark '16'\n" >>"$CONFIG/gluon-wan"
+	gluon_wan sync
+	gluon_wan print >"$BATS_TEST_TMPDIR/printed"
+	same "$BATS_TEST_TMPDIR/printed"
+	listed | grep -qF 'meta mark 0x00000010 meta nfproto ipv4 oifname != "lo" '
+	inside nft flush ruleset
+	inside nft -f "$BATS_TEST_TMPDIR/printed"
+	local before
+	before=$(handle)
+	gluon_wan sync
+	[ "$(handle)" = "$before" ]
+}
+
 @test "lists many groups in order, and takes what nft made of its own print for its own" {
 	# Numbers whose order depends on reading them in host order, up to the last.
 	configure 54 801 256 1 65536 4294967294 800
@@ -116,6 +153,10 @@ gluon_groups() {
 		flush ruleset
 		delete table inet gluon_wan
 		flush chain inet gluon_wan dns_redirect
+		flush chain inet gluon_wan mark_guard
+		delete chain inet gluon_wan mark_guard
+		insert rule inet gluon_wan mark_guard accept
+		chain inet gluon_wan mark_guard { policy drop; }
 		add rule inet gluon_wan dns_redirect counter
 		insert rule inet gluon_wan dns_redirect meta skgid 800 accept
 		add rule inet gluon_wan dns_redirect meta skgid { 800, 801 } meta l4proto { tcp, udp } th dport 53 counter redirect to :54
@@ -168,6 +209,21 @@ gluon_groups() {
 		s/comment "gluon-wan: 800/comment "800/
 		s/comment "gluon-wan: DNS/comment "DNS/
 		s/\(.*type nat.*\)/\1 comment "foreign";/
+		s/mark & 0x00000001 ==/mark \& 0x00000003 ==/
+		s/== 0x00000001/!= 0x00000001/
+		s/ == 0x00000001/ == 0x00000000/
+		s/nfproto ipv6/nfproto ipv4/
+		s/ meta nfproto ipv6//
+		s/"br-wan"/"br-wa"/
+		s/"br-wan"/"br-wan*"/
+		s/ oifname != "br-wan"//
+		s/oifname != "br-wan"/oifname "br-wan"/
+		s/oifname != "br/iifname != "br/
+		s/counter drop/drop/
+		s/counter drop/counter accept/
+		s/hook postrouting/hook output/
+		s/priority filter/priority 1/
+		s/mark_guard/another/
 	EOF
 }
 
@@ -337,11 +393,11 @@ said() {
 	gluon_wan print >"$BATS_TEST_TMPDIR/golden"
 	watched
 	eventually test -f "$INCLUDE"
-	prlimit --pid "$WATCH" --nofile=3:1024
+	prlimit --pid "$WATCH" --nofile=3:
 	inside nft delete table inet gluon_wan
 	eventually same "$BATS_TEST_TMPDIR/golden"
 	eventually said 1 "cannot be made: Too many open files"
-	prlimit --pid "$WATCH" --nofile=1024:1024
+	prlimit --pid "$WATCH" --nofile=64:
 	eventually said 1 "redirect: in place again"
 	# It was tried in between, too.
 	said 1 "Too many open files"

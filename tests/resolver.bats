@@ -325,6 +325,8 @@ first_answer_after() {
 	# CAP_NET_RAW, or CAP_NET_ADMIN on kernels before 5.17; never both.
 	grep -qP '^CapEff:\t0{12}(2000|1000)$' <<<"$status"
 	[ "$(sed -n 's/^CapEff:\t//p' <<<"$status")" = "$(sed -n 's/^CapPrm:\t//p' <<<"$status")" ]
+	# Nor start anything.
+	on node grep -qP '^Max processes +0 +0 ' "/proc/$(daemon_pid node resolver)/limits"
 }
 
 @test "without the mark it refuses to serve, and nothing leaves" {

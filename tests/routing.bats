@@ -69,6 +69,59 @@ monitor_sees() {
 	nowhere
 }
 
+# stopped: how many packets the guard has stopped.
+stopped() {
+	gluon_wan status --json | jq .redirect.table.stopped
+}
+
+@test "with every rule and route of ours gone, marked packets are stopped, all others go on" {
+	wan_default
+	gluon_wan sync
+	traffic
+	sh_node 'ip -6 rule del pref 1; ip -6 rule del pref 2; ip -6 route flush table 1'
+	marked bat0
+	wait_for 5 stopped_more 50
+	run ! on node ping -m 1 -c 1 -W 1 "$FAR_MARKED"
+	wait_for 5 arrives mesh plain
+	none_astray
+	# IPv4 is not separated: it goes where it always went.
+	on node ping -m 1 -c 1 -W 2 "$FAR4_MARKED"
+	# What stays on the node is none of the guard's.
+	on node ping -m 1 -c 1 -W 2 "$MESH_NET::2"
+	wan_default
+	gluon_wan sync
+	wait_for 5 arrives home marked
+	none_astray
+}
+
+@test "a default route in the table through a device that is not listed is named" {
+	wan_default
+	sh_node "ip -6 route add default via $MESH_LL dev bat0 metric 5 table 1"
+	run -0 gluon_wan sync
+	[[ $output == *'a default route of table 1 leads through bat0'*'list device'* ]]
+	marked bat0
+	run ! on node ping -m 1 -c 1 -W 1 "$FAR_MARKED"
+	run -1 gluon_wan status --json
+	jq -e '.redirect.table.stopped > 0 and ([.problems[] | select(.part == "routing")] | length == 1)' <<<"$output"
+}
+
+stopped_more() {
+	[ "$(stopped)" -gt "$1" ]
+}
+
+@test "IPv4 that is separated is guarded as well" {
+	ipv4_too
+	wan_default
+	wan_default4
+	gluon_wan sync
+	on node ping -m 1 -c 1 -W 2 "$FAR4_MARKED"
+	sh_node 'ip rule del pref 1; ip rule del pref 2; ip route del default dev br-wan table 1'
+	marked4 bat0
+	run ! on node ping -m 1 -c 1 -W 1 "$FAR4_MARKED"
+	[ "$(stopped)" -gt 0 ]
+	on node ping -c 1 -W 2 "$FAR4_PLAIN"
+}
+
 @test "on-link and other routes of the WAN are mirrored, those of the mesh are not" {
 	wan_default
 	sh_node "ip -6 route add 2001:db8:99::/48 via $HOME_LL dev br-wan

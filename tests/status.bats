@@ -239,6 +239,7 @@ with_fw4() {
 	config <<<$'config routing\n\tlist device nosuch0'
 	problem "there is no device nosuch0"
 	config <<<$'config routing\n\tlist device nosuch0\n\tlist device br-wan'
+	gluon_wan sync
 	run -0 gluon_wan status
 	grep -q '^  - devices: there is no device nosuch0' <<<"$output"
 	rm "$ETC/config/gluon-wan"

@@ -267,6 +267,19 @@ same_as() {
 	[ "$(ours)" = "$1" ]
 }
 
+@test "the watch has the capabilities that it needs, and cannot get more" {
+	watch_up
+	local status
+	status=$(on node cat "/proc/$(daemon_pid node watch)/status")
+	# CAP_NET_ADMIN and CAP_NET_RAW.
+	for set in Eff Prm Bnd; do
+		grep -qP "^Cap$set:\t0{12}3000$" <<<"$status"
+	done
+	grep -qP '^CapInh:\t0+$' <<<"$status"
+	grep -qP '^NoNewPrivs:\t1$' <<<"$status"
+	run ! grep 'more privileges' <(watch_log)
+}
+
 @test "ip -6 rule flush" {
 	running_quietly
 	state=$(ours)
@@ -296,6 +309,23 @@ same_as() {
 	'
 	wait_for 2 same_but_for_netifd "$state"
 	in_order 2 br-wan
+}
+
+@test "all rules gone for as long as the watch is not scheduled: marked packets are stopped" {
+	running_quietly watch_stoppable
+	state=$(ours)
+	daemon_kill node watch STOP
+	sh_node 'ip -6 rule flush; ip -6 rule add pref 32766 lookup main'
+	marked bat0
+	wait_for 5 stopped_some
+	none_astray
+	daemon_kill node watch CONT
+	wait_for 2 same_as "$state"
+	in_order 2 br-wan
+}
+
+stopped_some() {
+	[ "$(gluon_wan status --json | jq .redirect.table.stopped)" -gt 0 ]
 }
 
 # Whoever was first has the unreachable route of IPv6; one is enough.

@@ -301,8 +301,11 @@ fn is_account_name(text: &str) -> bool {
 }
 
 fn device(text: &str) -> Result<String, String> {
-    let expected = "the name of a network device: 1 to 15 characters, no blank, slash or colon";
-    check(is_device_name(text), text.into(), expected)
+    let expected = "the name of a network device: 1 to 15 characters, no blank, slash, colon, \
+                    quote, asterisk or backslash";
+    // In nft's language, the last three would end the name or stand for others.
+    let fits = is_device_name(text) && !text.contains(['"', '*', '\\']);
+    check(fits, text.into(), expected)
 }
 
 #[derive(PartialEq)]

@@ -82,6 +82,8 @@ pub enum Step {
     Set,
     /// The rule.
     Rule,
+    /// The guard's chain and its rule.
+    Guard,
     /// Removing the table.
     Remove,
 }
@@ -97,6 +99,7 @@ impl fmt::Display for Step {
             Self::Chain => write!(f, "adding the nat chain to table inet {NAME}"),
             Self::Set => write!(f, "adding a set to table inet {NAME}"),
             Self::Rule => write!(f, "adding the redirect to table inet {NAME}"),
+            Self::Guard => write!(f, "adding the guard of marked packets to table inet {NAME}"),
             Self::Remove => write!(f, "removing table inet {NAME}"),
         }
     }
@@ -159,6 +162,7 @@ fn missing(step: Step, code: i32) -> Option<(&'static str, &'static str)> {
         Step::Read | Step::Commit => Some(("nftables (nf_tables)", "kmod-nft-core")),
         Step::Table => Some(("nftables tables of family inet", "kmod-nft-core")),
         Step::Set => Some(("nftables sets", "kmod-nft-core")),
+        Step::Guard => Some(("nftables filters (nf_tables)", "kmod-nft-core")),
         Step::Chain => Some((
             "nftables nat chains for inet (nft_chain_nat)",
             "kmod-nft-nat",
@@ -186,6 +190,7 @@ mod tests {
             (Step::Commit, libc::EOPNOTSUPP, "nf_tables"),
             (Step::Table, libc::EAFNOSUPPORT, "family inet"),
             (Step::Set, libc::EOPNOTSUPP, "sets"),
+            (Step::Guard, libc::ENOENT, "filters"),
         ] {
             let message = said(step, code).to_string();
             assert!(message.contains(part), "{message}");

@@ -1,15 +1,16 @@
-//! The expressions of our rule: as values, as libnftnl writes them and as the
+//! The expressions of our rules: as values, as libnftnl writes them and as the
 //! kernel shows them. `redir` is the one that nftnl lacks.
 //!
 //! Every expression works on register 1. What the kernel shows in another form
 //! than ours reads as [`Expr::Other`], which equals nothing that is wanted.
 
 use std::collections::BTreeSet;
+use std::ops::AddAssign;
 use std::ptr::NonNull;
 
 use nftnl::Rule;
-use nftnl::expr::{Cmp, CmpOp, Counter, Expression, Immediate, Meta, Payload, Register};
-use nftnl::expr::{TransportHeaderField, UdpHeaderField};
+use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Expression, Immediate, Meta, Payload, Register};
+use nftnl::expr::{TransportHeaderField, UdpHeaderField, Verdict};
 use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::set::SetKey;
 
@@ -22,10 +23,20 @@ pub enum Expr {
     MetaSkGid,
     /// `meta l4proto`: one byte, IPPROTO_*.
     MetaL4Proto,
+    /// `meta mark`: the packet mark, in host order.
+    MetaMark,
+    /// `meta nfproto`: one byte, NFPROTO_IPV4 or NFPROTO_IPV6.
+    MetaNfProto,
+    /// `oifname`: the name of the device it leaves through, filled up with NULs.
+    MetaOifName,
     /// `th dport`: bytes 2 and 3 of the TCP or UDP header, in network order.
     DestinationPort,
+    /// Leaves these bits of the register.
+    And(u32),
     /// The register equals these bytes.
     Equals(Vec<u8>),
+    /// The register does not equal these bytes.
+    Differs(Vec<u8>),
     /// The register is in this set.
     In(Set),
     /// `counter`. What it has counted is no part of the value.
@@ -34,6 +45,8 @@ pub enum Expr {
     LoadPort(u16),
     /// `redirect to :PORT`, the port taken from the register.
     Redirect,
+    /// `drop`.
+    Drop,
     /// Anything else, by the name the kernel has for it.
     Other(String),
 }
@@ -77,12 +90,19 @@ mod attr {
     pub const EXPR_NAME: u16 = 1;
     pub const EXPR_DATA: u16 = 2;
     pub const DATA_VALUE: u16 = 1;
+    pub const DATA_VERDICT: u16 = 2;
+    pub const VERDICT_CODE: u16 = 1;
     pub const META_DREG: u16 = 1;
     pub const META_KEY: u16 = 2;
     pub const PAYLOAD_DREG: u16 = 1;
     pub const PAYLOAD_BASE: u16 = 2;
     pub const PAYLOAD_OFFSET: u16 = 3;
     pub const PAYLOAD_LEN: u16 = 4;
+    pub const BITWISE_SREG: u16 = 1;
+    pub const BITWISE_DREG: u16 = 2;
+    pub const BITWISE_MASK: u16 = 4;
+    pub const BITWISE_XOR: u16 = 5;
+    pub const BITWISE_OP: u16 = 6;
     pub const CMP_SREG: u16 = 1;
     pub const CMP_OP: u16 = 2;
     pub const CMP_DATA: u16 = 3;
@@ -111,6 +131,7 @@ impl Expr {
         let known = match name {
             b"meta" => Self::read_meta(data),
             b"payload" => Self::read_payload(data),
+            b"bitwise" => Self::read_bitwise(data),
             b"cmp" => Self::read_cmp(data),
             b"lookup" => Self::read_lookup(data, sets),
             b"counter" => Some(Self::Counter),
@@ -126,6 +147,9 @@ impl Expr {
         match libc::c_int::try_from(data.u32(attr::META_KEY)?).ok()? {
             libc::NFT_META_SKGID => Some(Self::MetaSkGid),
             libc::NFT_META_L4PROTO => Some(Self::MetaL4Proto),
+            libc::NFT_META_MARK => Some(Self::MetaMark),
+            libc::NFT_META_NFPROTO => Some(Self::MetaNfProto),
+            libc::NFT_META_OIFNAME => Some(Self::MetaOifName),
             _ => None,
         }
     }
@@ -139,11 +163,25 @@ impl Expr {
     }
 
     fn read_cmp(data: Attrs) -> Option<Self> {
-        let equal =
-            data.u32(attr::CMP_SREG) == REG_1 && data.u32(attr::CMP_OP) == Some(CmpOp::Eq.to_raw());
-        equal.then_some(())?;
-        let value = data.nest(attr::CMP_DATA).get(attr::DATA_VALUE)?;
-        Some(Self::Equals(value.to_owned()))
+        (data.u32(attr::CMP_SREG) == REG_1).then_some(())?;
+        let value = data.nest(attr::CMP_DATA).get(attr::DATA_VALUE)?.to_owned();
+        match libc::c_int::try_from(data.u32(attr::CMP_OP)?).ok()? {
+            libc::NFT_CMP_EQ => Some(Self::Equals(value)),
+            libc::NFT_CMP_NEQ => Some(Self::Differs(value)),
+            _ => None,
+        }
+    }
+
+    fn read_bitwise(data: Attrs) -> Option<Self> {
+        let value = |kind| data.nest(kind).get(attr::DATA_VALUE);
+        // Kernels before 5.6 know no other operation and show none.
+        let masks = data.u32(attr::BITWISE_SREG) == REG_1
+            && data.u32(attr::BITWISE_DREG) == REG_1
+            && data.u32(attr::BITWISE_OP).unwrap_or(0) == 0
+            && value(attr::BITWISE_XOR) == Some(&[0; 4]);
+        masks.then_some(())?;
+        let mask = value(attr::BITWISE_MASK)?.try_into().ok()?;
+        Some(Self::And(u32::from_ne_bytes(mask)))
     }
 
     fn read_lookup(data: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Option<Self> {
@@ -153,8 +191,15 @@ impl Expr {
     }
 
     fn read_immediate(data: Attrs) -> Option<Self> {
-        (data.u32(attr::IMMEDIATE_DREG) == REG_1).then_some(())?;
-        let value = data.nest(attr::IMMEDIATE_DATA).get(attr::DATA_VALUE)?;
+        let register = data.u32(attr::IMMEDIATE_DREG)?;
+        let loaded = data.nest(attr::IMMEDIATE_DATA);
+        if register == libc::NFT_REG_VERDICT as u32 {
+            let verdict = loaded.nest(attr::DATA_VERDICT);
+            let drops = verdict.u32(attr::VERDICT_CODE) == Some(libc::NF_DROP as u32);
+            return drops.then_some(Self::Drop);
+        }
+        (Some(register) == REG_1).then_some(())?;
+        let value = loaded.get(attr::DATA_VALUE)?;
         Some(Self::LoadPort(u16::from_be_bytes(value.try_into().ok()?)))
     }
 
@@ -172,30 +217,59 @@ impl Expr {
         match self {
             Self::MetaSkGid => rule.add_expr(&Meta::SkGid),
             Self::MetaL4Proto => rule.add_expr(&Meta::L4Proto),
+            Self::MetaMark => rule.add_expr(&Meta::Mark { set: false }),
+            Self::MetaNfProto => rule.add_expr(&Meta::NfProto),
+            Self::MetaOifName => rule.add_expr(&Meta::OifName),
             Self::DestinationPort => {
                 // The same two bytes in TCP and UDP.
                 let field = TransportHeaderField::Udp(UdpHeaderField::Dport);
                 rule.add_expr(&Payload::Transport(field));
             }
+            Self::And(mask) => rule.add_expr(&Bitwise::new(*mask, 0_u32)),
             Self::Equals(value) => rule.add_expr(&Cmp::new(CmpOp::Eq, value.as_slice())),
+            Self::Differs(value) => rule.add_expr(&Cmp::new(CmpOp::Neq, value.as_slice())),
             Self::Counter => rule.add_expr(&Counter),
             Self::LoadPort(port) => {
                 rule.add_expr(&Immediate::new(port.to_be_bytes(), Register::Reg1));
             }
             Self::Redirect => rule.add_expr(&Redirect),
+            Self::Drop => rule.add_expr(&Verdict::Drop),
             Self::In(_) | Self::Other(_) => {}
         }
     }
 }
 
-/// What the `counter` among the expressions has counted: packets and bytes.
-pub fn counted(attrs: Attrs) -> (u64, u64) {
-    if attrs.name(attr::EXPR_NAME) != Some(b"counter") {
-        return (0, 0);
+/// What counters have counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl AddAssign for Counted {
+    fn add_assign(&mut self, other: Self) {
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
-    let data = attrs.nest(attr::EXPR_DATA);
-    let number = |kind| data.u64(kind).unwrap_or(0);
-    (number(attr::COUNTER_PACKETS), number(attr::COUNTER_BYTES))
+}
+
+/// What each `counter` among a rule's expressions has counted, together.
+pub fn counted(exprs: Attrs) -> Counted {
+    let mut all = Counted::default();
+    for (_, expr) in exprs {
+        let expr = Attrs(expr);
+        if expr.name(attr::EXPR_NAME) == Some(b"counter") {
+            let data = expr.nest(attr::EXPR_DATA);
+            let number = |kind| data.u64(kind).unwrap_or(0);
+            all += Counted {
+                packets: number(attr::COUNTER_PACKETS),
+                bytes: number(attr::COUNTER_BYTES),
+            };
+        }
+    }
+    all
 }
 
 /// The comment in the user data of a table, chain or rule: type, length and

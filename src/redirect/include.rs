@@ -4,6 +4,7 @@
 //! file that does not load means no firewall at all at the next boot, so the
 //! old one stays until nft has said yes to the new one.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -21,6 +22,9 @@ use super::table::{NAME, Table};
 /// Readable for all, as fw4's own files are.
 const FILE_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o755;
+/// Between the file's name and the number of the process, as long as it is
+/// written. A name that nobody else gives to a file of theirs.
+const TEMPORARY: &str = ".gluon-wan-";
 /// nft takes some milliseconds; on a busy router a few hundred.
 const CHECK_TIME: Duration = Duration::from_secs(10);
 /// How much of nft's complaint is shown.
@@ -100,6 +104,7 @@ pub fn write(path: &Path, table: &Table) -> Result<Outcome, Error> {
 /// # Errors
 /// What failed.
 pub fn remove(path: &Path) -> Result<Outcome, Error> {
+    Temporary::sweep(path);
     match fs::remove_file(path) {
         Ok(()) => Ok(Outcome::Written),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Outcome::Unchanged),
@@ -143,9 +148,8 @@ struct Temporary {
 
 impl Temporary {
     fn create(target: &Path, text: &[u8]) -> Result<Self, Error> {
-        let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}", std::process::id()));
-        let path = target.with_file_name(name);
+        Self::sweep(target);
+        let path = target.with_file_name(Self::name(target, std::process::id()));
         // One may be left of a process that was killed and had our number.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -163,6 +167,34 @@ impl Temporary {
         let this = Self { path };
         fill(file, text).map_err(failed(&this.path, "cannot be written"))?;
         Ok(this)
+    }
+
+    /// Its name while the process with this number writes it.
+    fn name(target: &Path, process: u32) -> OsString {
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(format!("{TEMPORARY}{process}"));
+        name
+    }
+
+    /// Removes those of processes that were killed before they could rename
+    /// theirs: /var/run is memory. Best effort; what cannot be removed is in
+    /// nobody's way.
+    fn sweep(target: &Path) {
+        let dir = target.parent().unwrap_or(Path::new("/"));
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let left = Self::writer(target, &entry.file_name())
+                .is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists());
+            if left {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// The process whose file has this name; none where it is another file.
+    fn writer(target: &Path, name: &OsStr) -> Option<u32> {
+        let (_, process) = name.to_str()?.rsplit_once(TEMPORARY)?;
+        let process = process.parse().ok()?;
+        (Self::name(target, process) == name).then_some(process)
     }
 }
 
@@ -245,7 +277,23 @@ fn wait(child: &mut Child) -> io::Result<ExitStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::redirect::Group;
+
+    #[test]
+    fn whose_temporary_file_it_is() {
+        let of = |name| Temporary::writer(Path::new("/run/redirect.nft"), OsStr::new(name));
+        assert_eq!(of("redirect.nft.gluon-wan-812"), Some(812));
+        for other in [
+            "redirect.nft",
+            "redirect.nft.812",
+            "redirect.nft.gluon-wan-",
+            "redirect.nft.gluon-wan-0812",
+            "other.nft.gluon-wan-812",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_whole_file() {
@@ -260,6 +308,6 @@ mod tests {
              {}",
             include_str!("../../nft/one-group.nft")
         );
-        assert_eq!(text(&Table::new(vec![group], 54)), expected);
+        assert_eq!(text(&Table::new(vec![group], &Config::default())), expected);
     }
 }

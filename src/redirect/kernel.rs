@@ -3,17 +3,19 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
+use std::sync::Once;
 
 use nftnl::nftnl_sys::libc;
 use nftnl::set::SetKey;
 
 use super::attrs::{Attrs, put};
 use super::error::{Error, Step};
-use super::expr::{self, Expr, Gid, Protocol, Set};
+use super::expr::{self, Counted, Expr, Gid, Protocol, Set};
 use super::flows;
+use super::guard;
 use super::netlink::{Message, Netlink};
 use super::objects::{Base, Chain, Objects, Rule};
-use super::table::NAME;
+use super::table::{self, NAME};
 use super::transaction::Transaction;
 use crate::log;
 
@@ -55,10 +57,10 @@ mod attr {
 pub struct Present {
     /// Everything that decides what it does.
     pub(super) objects: Objects,
-    /// Packets that its counters counted: one for each redirected flow.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
+    /// What was redirected: the first packet of each flow.
+    pub redirected: Counted,
+    /// What the guard stopped.
+    pub stopped: Counted,
 }
 
 /// nf_tables of this network namespace.
@@ -137,11 +139,14 @@ impl Kernel {
     /// Lets the table see DNS flows that began before it, where the kernel can
     /// say which there are.
     pub fn forget_flows(&mut self) {
+        static SAID: Once = Once::new();
         if let Err(error) = flows::forget(&mut self.netlink) {
-            log!(
-                "a look-up from before the redirect may still go around it for some seconds: \
-                 conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
-            );
+            SAID.call_once(|| {
+                log!(
+                    "a look-up from before the redirect may still go around it for some seconds: \
+                     conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
+                );
+            });
         }
     }
 
@@ -156,15 +161,17 @@ impl Kernel {
         };
         let sets = reading.sets()?;
         let known = |name: &[u8]| sets.get(name).cloned().flatten();
-        let (mut packets, mut bytes) = (0, 0);
+        let (mut redirected, mut stopped) = (Counted::default(), Counted::default());
         let mut rules = Vec::new();
         reading.each(libc::NFT_MSG_GETRULE, |attrs| {
-            for expr in attrs.nest(attr::RULE_EXPRESSIONS) {
-                let counted = expr::counted(Attrs(expr.1));
-                packets += counted.0;
-                bytes += counted.1;
+            let rule = rule(attrs, known);
+            let counted = expr::counted(attrs.nest(attr::RULE_EXPRESSIONS));
+            match rule.chain.as_str() {
+                table::CHAIN => redirected += counted,
+                guard::CHAIN => stopped += counted,
+                _ => {}
             }
-            rules.push(rule(attrs, known));
+            rules.push(rule);
         })?;
         let mut chains = Vec::new();
         reading.each(libc::NFT_MSG_GETCHAIN, |attrs| chains.push(chain(attrs)))?;
@@ -181,8 +188,8 @@ impl Kernel {
         };
         Ok(Some(Present {
             objects,
-            packets,
-            bytes,
+            redirected,
+            stopped,
         }))
     }
 }

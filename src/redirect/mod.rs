@@ -1,4 +1,5 @@
-//! The nat table `inet gluon_wan`: DNS of the VPN daemons' groups goes to the resolver.
+//! The table `inet gluon_wan`: DNS of the VPN daemons' groups goes to the resolver,
+//! and what is marked for the WAN never leaves through anything else.
 //!
 //! [`wanted`] makes a [`Table`] of the configuration; [`sync`] compares it with
 //! the kernel's and replaces that as a whole when anything differs; [`include`]
@@ -10,6 +11,7 @@ mod events;
 mod expr;
 mod flows;
 mod groups;
+mod guard;
 pub mod include;
 mod kernel;
 mod netlink;
@@ -19,6 +21,7 @@ mod transaction;
 
 pub use error::{Error, Step};
 pub use events::Events;
+pub use expr::Counted;
 pub use groups::gid;
 pub use kernel::Present;
 pub use table::{Group, Table};
@@ -42,7 +45,7 @@ pub enum Outcome {
 /// None of the groups exists.
 pub fn wanted(config: &Config) -> Result<Table, Error> {
     let groups = groups::find(&config.redirect.groups)?;
-    Ok(Table::new(groups, config.resolver.port))
+    Ok(Table::new(groups, config))
 }
 
 /// Makes the kernel's table what it must be, in one transaction, unless it is.
@@ -54,7 +57,12 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
     let is_right = |present: &Present| present.objects == objects;
     Kernel::with(|kernel| {
         match kernel.read()? {
-            Some(present) if is_right(&present) => return Ok(Outcome::Unchanged),
+            Some(present) if is_right(&present) => {
+                // Whoever put it there may have done so after a while without it,
+                // as fw4 with its include.
+                kernel.forget_flows();
+                return Ok(Outcome::Unchanged);
+            }
             Some(_) => kernel.replace(&objects)?,
             // Without a deletion, the kernel need not wait for what is deleted.
             None => match kernel.create(&objects) {

@@ -6,11 +6,13 @@ use std::fmt;
 use nftnl::nftnl_sys::libc;
 
 use super::expr::{Expr, Set};
+use super::guard::Guard;
 use super::objects::{Base, Chain, Objects, Rule};
+use crate::config::Config;
 
 /// The table's name. Its family is inet, for IPv4 and IPv6 at once.
 pub const NAME: &str = "gluon_wan";
-/// The one chain.
+/// The chain that redirects.
 pub const CHAIN: &str = "dns_redirect";
 /// Before routing is decided, where a redirect of local traffic has to be; nft
 /// calls it `dstnat`, but not in an output chain.
@@ -29,6 +31,8 @@ pub struct Table {
     groups: Vec<Group>,
     /// Where it goes, on 127.0.0.1 and ::1.
     port: u16,
+    /// What keeps marked packets out of the mesh.
+    guard: Guard,
 }
 
 /// A group that exists.
@@ -43,10 +47,14 @@ pub struct Group {
 impl Table {
     /// A table for `groups`, at least one. Where two have the same number, the
     /// first counts.
-    pub fn new(mut groups: Vec<Group>, port: u16) -> Self {
+    pub fn new(mut groups: Vec<Group>, config: &Config) -> Self {
         let mut seen = BTreeSet::new();
         groups.retain(|group| seen.insert(group.gid));
-        Self { groups, port }
+        Self {
+            groups,
+            port: config.resolver.port,
+            guard: Guard::new(&config.routing),
+        }
     }
 
     /// Whose DNS is redirected.
@@ -79,8 +87,8 @@ impl Table {
         Objects {
             flags: 0,
             comment: Some(TABLE_COMMENT.into()),
-            chains: vec![chain],
-            rules: vec![rule],
+            chains: vec![chain, Guard::chain()],
+            rules: vec![rule, self.guard.rule()],
             sets: if self.groups.len() == 1 { 1 } else { 2 },
             others: 0,
         }
@@ -148,6 +156,8 @@ impl fmt::Display for Table {
              counter redirect to :{port} comment \"{comment}\""
         )?;
         writeln!(f, "\t}}")?;
+        writeln!(f)?;
+        write!(f, "{}", self.guard)?;
         writeln!(f, "}}")
     }
 }
@@ -155,13 +165,37 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Mark, Routing};
 
-    fn table(groups: &[(u32, &str)], port: u16) -> Table {
+    fn configured(groups: &[(u32, &str)], config: &Config) -> Table {
         let group = |&(gid, name): &(u32, &str)| Group {
             gid,
             name: name.into(),
         };
-        Table::new(groups.iter().map(group).collect(), port)
+        Table::new(groups.iter().map(group).collect(), config)
+    }
+
+    fn table(groups: &[(u32, &str)], port: u16) -> Table {
+        let mut config = Config::default();
+        config.resolver.port = port;
+        configured(groups, &config)
+    }
+
+    /// Both families, two devices, a mark of which some bits count.
+    fn two_uplinks() -> Config {
+        let routing = Routing {
+            devices: vec!["br-wan".into(), "wwan0".into()],
+            ipv4: true,
+            mark: Mark {
+                value: 0x10,
+                mask: 0xf0,
+            },
+            ..Routing::default()
+        };
+        Config {
+            routing,
+            ..Config::default()
+        }
     }
 
     #[test]
@@ -176,6 +210,10 @@ mod tests {
             (
                 table(&gluon, 5454),
                 include_str!("../../nft/other-port.nft"),
+            ),
+            (
+                configured(&gluon, &two_uplinks()),
+                include_str!("../../nft/two-uplinks.nft"),
             ),
         ] {
             assert_eq!(table.to_string(), golden);

@@ -10,8 +10,9 @@ use nftnl::{Batch, ChainType, Hook, MsgType, NlMsg, Policy, ProtoFamily, Table};
 
 use super::error::{Error, Step};
 use super::expr::{Expr, Gid, Protocol, Set};
+use super::guard;
 use super::netlink::Netlink;
-use super::objects::{Chain, Objects, Rule};
+use super::objects::{Base, Chain, Objects, Rule};
 use super::table::NAME;
 
 /// nft's name for anonymous sets; the kernel puts a number in.
@@ -72,20 +73,26 @@ impl Transaction {
         };
         self.add(&new, MsgType::Add, Step::Table);
         for chain in &objects.chains {
-            self.add_chain(&table, chain, &objects.rules);
+            let rules = objects.rules.iter().filter(|rule| rule.chain == chain.name);
+            self.add_chain(&table, chain, rules);
         }
     }
 
-    fn add_chain(&mut self, table: &Table, chain: &Chain, rules: &[Rule]) {
+    fn add_chain<'a>(
+        &mut self,
+        table: &Table,
+        chain: &Chain,
+        rules: impl Iterator<Item = &'a Rule>,
+    ) {
         let mut nf_chain = nftnl::Chain::new(c_string(&chain.name), table);
         if let Some(base) = &chain.base {
-            // The one kind there is. Should Table ever want another, it would
-            // not read as wanted.
-            nf_chain.set_type(ChainType::Nat);
-            nf_chain.set_hook(Hook::Out, base.priority);
-            nf_chain.set_policy(Policy::Accept);
+            hook_in(&mut nf_chain, base);
         }
-        self.add(&nf_chain, MsgType::Add, Step::Chain);
+        let (for_chain, for_rule) = match chain.name.as_str() {
+            guard::CHAIN => (Step::Guard, Step::Guard),
+            _ => (Step::Chain, Step::Rule),
+        };
+        self.add(&nf_chain, MsgType::Add, for_chain);
         for rule in rules {
             let mut nf_rule = nftnl::Rule::new(&nf_chain);
             if let Some(comment) = &rule.comment {
@@ -104,7 +111,7 @@ impl Transaction {
                     expr => expr.add_to(&mut nf_rule),
                 }
             }
-            self.add(&nf_rule, MsgType::Add, Step::Rule);
+            self.add(&nf_rule, MsgType::Add, for_rule);
         }
     }
 
@@ -143,6 +150,18 @@ impl Transaction {
             Error::kernel(step.copied().unwrap_or(Step::Commit), error)
         })
     }
+}
+
+/// The two kinds of base chains there are. Should a table ever want another, it
+/// would not read as wanted.
+fn hook_in(chain: &mut nftnl::Chain, base: &Base) {
+    let (kind, hook) = match base.kind.as_str() {
+        "nat" => (ChainType::Nat, Hook::Out),
+        _ => (ChainType::Filter, Hook::PostRouting),
+    };
+    chain.set_type(kind);
+    chain.set_hook(hook, base.priority);
+    chain.set_policy(Policy::Accept);
 }
 
 /// Adds what nftnl leaves out of a set: how many elements it has, which lets the

@@ -11,8 +11,8 @@ use tokio::io::unix::AsyncFd;
 use crate::ready::{self, Source};
 
 /// rtnetlink's multicast groups (RTMGRP_* of linux/rtnetlink.h): links, IPv4
-/// addresses and routes, IPv6 addresses and routes.
-const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+/// addresses, routes and rules, IPv6 addresses, routes and rules.
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x4_0000;
 
 /// Tells when one of some files may have changed, appeared or gone.
 pub struct Files {
@@ -95,7 +95,7 @@ impl Files {
     }
 }
 
-/// Tells when links, addresses or routes have changed.
+/// Tells when links, addresses, routes or rules have changed.
 pub struct Network {
     socket: AsyncFd<Socket>,
 }

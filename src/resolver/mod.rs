@@ -6,6 +6,7 @@
 //! cache: Gluon's policy, this daemon only redirects.
 
 pub mod answer;
+mod events;
 mod follow;
 pub mod message;
 mod numbers;
@@ -24,9 +25,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::config::{self, Config};
@@ -134,21 +137,19 @@ fn is_no_family(error: &io::Error) -> bool {
 
 async fn serve(dir: &Path, config: Config, listening: Listening) -> Result<(), Error> {
     let mark = config.routing.mark.value;
-    let relay = Relay::new(mark, config.resolver.max_inflight);
+    let relay = Relay::new(mark, config.resolver.max_inflight, listening.udp)
+        .map_err(kernel("start the relay"))?;
     log!(
         "serving DNS on {} as {}, mark {mark:#x}",
         listening.on.join(" and "),
         config.resolver.user
     );
     let mut tasks = JoinSet::new();
-    for udp in listening.udp {
-        tasks.spawn(Arc::clone(&relay).serve(udp));
-    }
     for tcp in listening.tcp {
         tasks.spawn(tcp::serve(Arc::clone(&relay), tcp, mark));
     }
     tasks.spawn(follow_network(Arc::clone(&relay)));
-    tasks.spawn(Arc::clone(&relay).keep_time());
+    tasks.spawn(relay_for_ever(Arc::clone(&relay)));
 
     tokio::select! {
         error = follow_servers(dir, config, &relay) => error,
@@ -157,6 +158,19 @@ async fn serve(dir: &Path, config: Config, listening: Listening) -> Result<(), E
             _ => Err(kernel("serve")(io::Error::other("a task has ended"))),
         },
         outcome = told_to_leave() => outcome,
+    }
+}
+
+/// Runs the relay on its thread.
+async fn relay_for_ever(relay: Arc<Relay>) -> io::Result<()> {
+    let (end, ended) = oneshot::channel();
+    thread::Builder::new()
+        .name("relay".into())
+        .spawn(move || end.send(relay.run()))?;
+    privilege::start_nothing_more()?;
+    match ended.await {
+        Ok(Err(error)) => Err(error),
+        Err(_closed) => Err(io::Error::other("the relay has ended")),
     }
 }
 

@@ -7,19 +7,14 @@
 
 use std::io;
 use std::net::UdpSocket;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::task::AbortHandle;
-
+use super::events::{Events, Source};
 use super::numbers::NumberMap;
 use super::open::SocketKey;
 use super::random::Random;
 use super::socket;
 use super::upstream::{Upstream, UpstreamId};
-use crate::ready;
 
 /// Fresh sockets at once, and the time in which one more is granted.
 const BUDGET: u32 = 256;
@@ -31,21 +26,12 @@ const USES: u32 = 32;
 /// All sockets together; routers allow 1,024 descriptors.
 const MAX_SOCKETS: usize = 400;
 
-/// What the kernel wakes us for: data, or an ICMP error on a connected socket,
-/// which is no data. (Writing never waits: a full buffer loses the datagram.)
-pub const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
-
-/// A socket, registered with the runtime.
-pub type Registered = Arc<AsyncFd<UdpSocket>>;
-
 struct Entry {
-    socket: Registered,
+    socket: UdpSocket,
     upstream: UpstreamId,
     /// So many queries more may be sent through it.
     uses_left: u32,
     waiting: u32,
-    /// Receives from it.
-    task: AbortHandle,
 }
 
 /// All open sockets.
@@ -71,7 +57,7 @@ impl Pool {
         }
     }
 
-    /// Sends a query. For a fresh socket, `receive` starts what receives from it.
+    /// Sends a query. A fresh socket is added to `events`.
     ///
     /// # Errors
     /// No route or device, refused by ICMP earlier, no descriptors.
@@ -81,18 +67,18 @@ impl Pool {
         upstream: &Upstream,
         query: &[u8],
         random: &mut Random,
-        receive: impl FnOnce(SocketKey, UpstreamId, Registered) -> AbortHandle,
+        events: &Events,
     ) -> io::Result<SocketKey> {
         let key = match self.choose(now, upstream.id, random) {
             Choice::Open(key) => key,
-            Choice::Fresh { uses } => self.open(upstream, uses, receive)?,
+            Choice::Fresh { uses } => self.open(upstream, uses, events)?,
         };
         let Some(entry) = self.sockets.get_mut(&key) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         entry.waiting += 1;
         entry.uses_left = entry.uses_left.saturating_sub(1);
-        let sent = entry.socket.get_ref().send(query);
+        let sent = entry.socket.send(query);
         if entry.uses_left == 0
             && let Some(shared) = self.shared.get_mut(&upstream.id)
         {
@@ -114,20 +100,16 @@ impl Pool {
             return;
         };
         entry.waiting = entry.waiting.saturating_sub(1);
-        if entry.waiting == 0
-            && entry.uses_left == 0
-            && let Some(entry) = self.sockets.remove(&key)
-        {
-            entry.task.abort();
+        if entry.waiting == 0 && entry.uses_left == 0 {
+            self.sockets.remove(&key);
         }
     }
 
-    /// Whether a query waits on it.
+    /// A socket and whom it is connected to, unless it was closed.
     #[must_use]
-    pub fn is_waited_on(&self, key: SocketKey) -> bool {
-        self.sockets
-            .get(&key)
-            .is_some_and(|entry| entry.waiting > 0)
+    pub fn get(&self, key: SocketKey) -> Option<(&UdpSocket, UpstreamId)> {
+        let entry = self.sockets.get(&key)?;
+        Some((&entry.socket, entry.upstream))
     }
 
     /// Closes what nothing waits on, and shares the rest no more: routes and
@@ -135,12 +117,8 @@ impl Pool {
     pub fn close_idle(&mut self) {
         self.shared.clear();
         self.sockets.retain(|_, entry| {
-            let keep = entry.waiting > 0;
-            if !keep {
-                entry.task.abort();
-            }
             entry.uses_left = 0;
-            keep
+            entry.waiting > 0
         });
     }
 
@@ -176,23 +154,16 @@ impl Pool {
         }
     }
 
-    fn open(
-        &mut self,
-        upstream: &Upstream,
-        uses: u32,
-        receive: impl FnOnce(SocketKey, UpstreamId, Registered) -> AbortHandle,
-    ) -> io::Result<SocketKey> {
+    fn open(&mut self, upstream: &Upstream, uses: u32, events: &Events) -> io::Result<SocketKey> {
         let socket = socket::udp(socket::address(&upstream.server)?, self.mark)?;
-        let socket = Arc::new(ready::register(socket, INTEREST)?);
         self.next_key = self.next_key.wrapping_add(1);
         let key = self.next_key;
-        let task = receive(key, upstream.id, Arc::clone(&socket));
+        events.add(&socket, Source::Server(key))?;
         let entry = Entry {
             socket,
             upstream: upstream.id,
             uses_left: uses,
             waiting: 0,
-            task,
         };
         self.sockets.insert(key, entry);
         if uses > 1 {
@@ -211,14 +182,6 @@ enum Choice {
         /// One: for this query alone.
         uses: u32,
     },
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        for entry in self.sockets.values() {
-            entry.task.abort();
-        }
-    }
 }
 
 /// A token bucket of fresh sockets.

@@ -2,11 +2,13 @@
 
 use std::io;
 
-use caps::{CapSet, Capability};
+use caps::Capability;
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Uid, User, setgid, setgroups, setuid};
 
 use super::socket;
+use crate::privilege;
 
 /// What marking a socket needs: CAP_NET_RAW is enough since Linux 5.17,
 /// CAP_NET_ADMIN before. The lesser one is tried first.
@@ -22,13 +24,8 @@ pub enum Error {
     )]
     NoUser(String),
     /// A system call failed.
-    #[error("cannot {what}")]
-    Kernel {
-        /// What was tried.
-        what: &'static str,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Kernel(#[from] privilege::Error),
     /// Sockets cannot be marked.
     #[error(
         "cannot set the packet mark {mark:#x} on a socket, so nothing is served: \
@@ -56,43 +53,18 @@ pub fn may_mark(mark: u32) -> Result<(), Error> {
 /// # Errors
 /// Nothing may be served then.
 pub fn drop_to(user: &str, mark: u32) -> Result<(), Error> {
-    let kernel = |what| {
-        move |errno: nix::Error| Error::Kernel {
-            what,
-            source: errno.into(),
-        }
-    };
-    let limit = |what| {
-        move |error: caps::errors::CapsError| Error::Kernel {
-            what,
-            source: io::Error::other(error.to_string()),
-        }
-    };
+    privilege::gain_no_more_than(&[])?;
     if Uid::effective().is_root() {
-        let known = User::from_name(user).map_err(kernel("look the user up"))?;
-        let user = known.ok_or_else(|| Error::NoUser(user.to_owned()))?;
-        // A kernel may know fewer or more; what cannot be raised need not fall.
-        for capability in caps::all() {
-            let _ = caps::drop(None, CapSet::Bounding, capability);
-        }
-        prctl::set_keepcaps(true).map_err(kernel("keep capabilities"))?;
-        setgroups(&[]).map_err(kernel("leave all groups"))?;
-        setgid(user.gid).map_err(kernel("change the group"))?;
-        setuid(user.uid).map_err(kernel("change the user"))?;
+        become_user(user)?;
     }
-    prctl::set_no_new_privs().map_err(kernel("renounce new privileges"))?;
-    caps::clear(None, CapSet::Inheritable).map_err(limit("clear inheritable capabilities"))?;
 
-    let permitted = caps::read(None, CapSet::Permitted).map_err(limit("read capabilities"))?;
+    let permitted = privilege::permitted()?;
     let mut refused = io::ErrorKind::PermissionDenied.into();
     for capability in MARKING.into_iter().filter(|one| permitted.contains(one)) {
         let only = [capability].into();
-        caps::set(None, CapSet::Effective, &only).map_err(limit("limit capabilities"))?;
+        privilege::lower_to(&only)?;
         match socket::probe_mark(mark) {
-            Ok(()) => {
-                return caps::set(None, CapSet::Permitted, &only)
-                    .map_err(limit("limit capabilities"));
-            }
+            Ok(()) => return Ok(privilege::keep_only(&only)?),
             Err(error) => refused = error,
         }
     }
@@ -100,4 +72,26 @@ pub fn drop_to(user: &str, mark: u32) -> Result<(), Error> {
         mark,
         source: refused,
     })
+}
+
+/// Starts no process or thread any more.
+///
+/// # Errors
+/// None that the kernel has for this.
+pub fn start_nothing_more() -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_NPROC, 0, 0)?)
+}
+
+/// From root, with all capabilities until they are lowered.
+fn become_user(name: &str) -> Result<(), Error> {
+    let known = User::from_name(name).map_err(kernel("look the user up"))?;
+    let user = known.ok_or_else(|| Error::NoUser(name.to_owned()))?;
+    prctl::set_keepcaps(true).map_err(kernel("keep capabilities"))?;
+    setgroups(&[]).map_err(kernel("leave all groups"))?;
+    setgid(user.gid).map_err(kernel("change the group"))?;
+    setuid(user.uid).map_err(kernel("change the user"))
+}
+
+fn kernel(what: &'static str) -> impl Fn(nix::Error) -> Error {
+    move |errno| privilege::Error::new(what, errno).into()
 }

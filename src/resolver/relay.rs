@@ -1,39 +1,38 @@
 //! The relay: moves UDP messages between clients and servers as bytes.
 //!
-//! One task per client socket and per server socket, one for time; what to do
-//! is decided in [`super::open`], under one lock that is never held while
-//! anything waits.
+//! A loop on a thread of its own, so that a query passes through as little as
+//! can be: no runtime, no task, no reference counts. What to do is decided in
+//! [`super::open`], under one lock that is never held while anything waits.
+//! Others call in when servers or the network change.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use hickory_server::net::xfer::Protocol;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use super::answer::{self, Reason, Report};
+use super::events::{Batch, Events, Source};
 use super::message::{self, Kind};
 use super::open::{OpenQueries, Rejected, SocketKey, Wire};
-use super::pool::{INTEREST, Pool, Registered};
+use super::pool::Pool;
 use super::random::Random;
 use super::timer::Timer;
-use super::upstream::{Upstream, UpstreamId};
+use super::upstream::Upstream;
 use crate::config::Server;
-use crate::ready;
 
 /// The largest message that a UDP datagram can carry.
 const MAX_MESSAGE: usize = 65_535;
 /// So many messages of clients are taken before others have their turn.
 const TURN: usize = 32;
 
-/// Who waits: the address, and the socket that the answer leaves through.
-#[derive(Clone)]
+/// Who waits: the address, and the number of the socket that the answer leaves
+/// through.
+#[derive(Clone, Copy)]
 struct Client {
-    socket: Arc<AsyncFd<UdpSocket>>,
+    socket: u32,
     addr: SocketAddr,
 }
 
@@ -45,17 +44,20 @@ struct State {
     given_up: Vec<(Client, Vec<u8>)>,
 }
 
-/// The relay, shared by its tasks.
+/// The relay, shared by its thread and those who call in.
 pub struct Relay {
+    /// The sockets of clients; [`Client::socket`] counts them.
+    clients: Vec<UdpSocket>,
+    events: Events,
+    timer: Timer,
     state: Mutex<State>,
-    /// Somebody must be asked again earlier than the timer thinks.
-    sooner: Notify,
     this: Weak<Relay>,
 }
 
 /// What [`OpenQueries`] sends through.
 struct Out<'a> {
-    relay: &'a Weak<Relay>,
+    clients: &'a [UdpSocket],
+    events: &'a Events,
     pool: &'a mut Pool,
     random: &'a mut Random,
     given_up: &'a mut Vec<(Client, Vec<u8>)>,
@@ -66,14 +68,8 @@ impl Wire for Out<'_> {
     type Client = Client;
 
     fn send(&mut self, upstream: &Upstream, query: &[u8]) -> io::Result<SocketKey> {
-        let relay = self.relay;
-        self.pool.send(
-            self.now,
-            upstream,
-            query,
-            self.random,
-            |key, upstream, socket| start_receiving(relay.clone(), key, upstream, socket),
-        )
+        self.pool
+            .send(self.now, upstream, query, self.random, self.events)
     }
 
     fn release(&mut self, socket: SocketKey) {
@@ -81,8 +77,7 @@ impl Wire for Out<'_> {
     }
 
     fn reply(&mut self, client: &Client, reply: &[u8]) {
-        // A client that is gone, or does not read, loses it.
-        let _ = client.socket.get_ref().send_to(reply, client.addr);
+        send(self.clients, *client, reply);
     }
 
     fn give_up(&mut self, client: Client, query: Vec<u8>) {
@@ -95,10 +90,21 @@ impl Wire for Out<'_> {
 }
 
 impl Relay {
-    /// A relay without servers; at most `max_inflight` queries may wait.
-    #[must_use]
-    pub fn new(mark: u32, max_inflight: usize) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
+    /// A relay for the clients of some sockets, without servers yet; at most
+    /// `max_inflight` queries may wait.
+    ///
+    /// # Errors
+    /// The kernel's limits.
+    pub fn new(mark: u32, max_inflight: usize, clients: Vec<UdpSocket>) -> io::Result<Arc<Self>> {
+        let (events, timer) = (Events::new()?, Timer::new()?);
+        events.add(&timer, Source::Timer)?;
+        for (number, client) in (0..).zip(&clients) {
+            events.add(client, Source::Client(number))?;
+        }
+        Ok(Arc::new_cyclic(|this| Self {
+            clients,
+            events,
+            timer,
             state: Mutex::new(State {
                 open: OpenQueries::new(max_inflight),
                 pool: Pool::new(mark, Instant::now()),
@@ -106,9 +112,8 @@ impl Relay {
                 buffer: vec![0; MAX_MESSAGE].into_boxed_slice(),
                 given_up: Vec::new(),
             }),
-            sooner: Notify::new(),
             this: this.clone(),
-        })
+        }))
     }
 
     /// Another list of servers.
@@ -116,7 +121,7 @@ impl Relay {
         self.with(|open, out, _| open.set_servers(out.now, out, servers));
     }
 
-    /// Links, addresses or routes changed: sockets connected before may have a
+    /// Links, addresses, routes or rules changed: sockets connected before may have a
     /// source address or device that is gone.
     pub fn network_changed(&self) {
         self.with(|open, out, _| {
@@ -137,94 +142,96 @@ impl Relay {
         self.lock().random.u16()
     }
 
-    /// Serves one client socket, for ever.
+    /// Relays, for ever. Wakes up when something came or is due, and only then.
     ///
     /// # Errors
-    /// The socket is broken.
-    pub async fn serve(self: Arc<Self>, socket: UdpSocket) -> io::Result<()> {
-        let socket = Arc::new(ready::register(socket, Interest::READABLE)?);
+    /// A client socket is broken.
+    pub fn run(&self) -> io::Result<Infallible> {
+        let mut batch = Batch::new();
         loop {
-            let mut ready = socket.readable().await?;
-            let mut taken = 0;
-            while taken < TURN
-                && let Ok(outcome) = ready.try_io(|_| self.take_query(&socket))
-            {
-                outcome?;
-                taken += 1;
-            }
-            if taken == TURN {
-                tokio::task::yield_now().await;
+            let events = self.events.wait(&mut batch)?;
+            // A message that comes alone is the rule, and asking for a second
+            // one in vain costs as much as being told that there is one.
+            let turn = if events.len() == 1 { 1 } else { TURN };
+            for event in events {
+                match event {
+                    Source::Client(socket) => self.take_queries(socket, turn)?,
+                    Source::Server(key) => self.take_reply(key),
+                    Source::Timer => self.tick(),
+                }
             }
         }
     }
 
-    /// Wakes up when something is due, and only then; for ever.
-    ///
-    /// # Errors
-    /// The kernel's limits.
-    pub async fn keep_time(self: Arc<Self>) -> io::Result<()> {
-        let timer = Timer::new()?;
-        loop {
-            timer.set(self.lock().open.due())?;
-            tokio::select! {
-                expired = timer.expired() => {
-                    expired?;
-                    self.with(|open, out, _| open.tick(out.now, out));
-                }
-                () = self.sooner.notified() => {}
+    /// Takes up to `turn` messages of clients.
+    fn take_queries(&self, socket: u32, turn: usize) -> io::Result<()> {
+        for _ in 0..turn {
+            match self.take_query(socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                outcome => outcome?,
             }
-        }
-    }
-
-    /// Receives one message of a client and relays it, or answers it.
-    fn take_query(&self, socket: &Arc<AsyncFd<UdpSocket>>) -> io::Result<()> {
-        let unserved = self.with(|open, out, buffer| {
-            let (len, addr) = socket.get_ref().recv_from(buffer)?;
-            let bytes = buffer.get(..len).unwrap_or_default();
-            let client = Client {
-                socket: Arc::clone(socket),
-                addr,
-            };
-            let reason = match message::classify(bytes) {
-                Kind::Ignore => return Ok(None),
-                Kind::Answer => Reason::Message,
-                Kind::Relay(question) => {
-                    match open.ask(out.now, out, client.clone(), bytes, question) {
-                        Ok(()) => return Ok(None),
-                        Err(Rejected::Full) => Reason::Overload,
-                        Err(Rejected::NoServer) => Reason::NoServer,
-                    }
-                }
-            };
-            io::Result::Ok(Some((client, bytes.to_vec(), reason)))
-        })?;
-        if let Some((client, message, reason)) = unserved {
-            self.answer(&client, &message, reason);
         }
         Ok(())
     }
 
-    /// Receives one message of a server. Returns whether more are awaited from
-    /// this socket.
-    fn take_reply(&self, from: UpstreamId, key: SocketKey, socket: &UdpSocket) -> io::Result<bool> {
+    /// Receives one message of a client and relays it, or answers it.
+    fn take_query(&self, socket: u32) -> io::Result<()> {
+        let unserved = self.with(|open, out, buffer| {
+            let (len, addr) = out.clients[socket as usize].recv_from(buffer)?;
+            let bytes = buffer.get(..len).unwrap_or_default();
+            let client = Client { socket, addr };
+            let reason = match message::classify(bytes) {
+                Kind::Ignore => return Ok(None),
+                Kind::Answer => Reason::Message,
+                Kind::Relay(question) => match open.ask(out.now, out, client, bytes, question) {
+                    Ok(()) => return Ok(None),
+                    Err(Rejected::Full) => Reason::Overload,
+                    Err(Rejected::NoServer) => Reason::NoServer,
+                },
+            };
+            io::Result::Ok(Some((client, bytes.to_vec(), reason)))
+        })?;
+        if let Some((client, message, reason)) = unserved {
+            self.answer(client, &message, reason);
+        }
+        Ok(())
+    }
+
+    /// Receives one message of a server, or what ICMP says of it.
+    fn take_reply(&self, key: SocketKey) {
         self.with(|open, out, buffer| {
-            let len = socket.recv(buffer)?;
-            if let Some(reply) = buffer.get_mut(..len) {
-                open.heard(out.now, out, from, reply);
+            let Some((socket, from)) = out.pool.get(key) else {
+                return;
+            };
+            match socket.recv(buffer) {
+                Ok(len) => {
+                    if let Some(reply) = buffer.get_mut(..len) {
+                        open.heard(out.now, out, from, reply);
+                    }
+                }
+                // The kernel has found its checksum to be wrong.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_icmp) => open.failed(out.now, out, from, key),
             }
-            Ok(out.pool.is_waited_on(key))
-        })
+        });
+    }
+
+    fn tick(&self) {
+        self.with(|open, out, _| {
+            open.tick(out.now, out);
+            self.timer.set(open.due());
+        });
     }
 
     /// Sends a client an answer of our own.
-    fn answer(&self, client: &Client, message: &[u8], reason: Reason) {
+    fn answer(&self, client: Client, message: &[u8], reason: Reason) {
         let Some(report) = self.this.upgrade() else {
             return;
         };
         let report: Arc<dyn Report> = report;
         let answer = answer::encode(&report, message, client.addr, Protocol::Udp, reason);
         if let Some(answer) = answer {
-            let _ = client.socket.get_ref().send_to(&answer, client.addr);
+            send(&self.clients, client, &answer);
         }
     }
 
@@ -243,7 +250,8 @@ impl Relay {
         } = &mut *state;
         let due = open.due();
         let mut out = Out {
-            relay: &self.this,
+            clients: &self.clients,
+            events: &self.events,
             pool,
             random,
             given_up,
@@ -253,13 +261,13 @@ impl Relay {
         let sooner = open
             .due()
             .is_some_and(|now| due.is_none_or(|before| now < before));
+        if sooner {
+            self.timer.set(open.due());
+        }
         let given_up = std::mem::take(given_up);
         drop(state);
-        if sooner {
-            self.sooner.notify_one();
-        }
         for (client, query) in given_up {
-            self.answer(&client, &query, Reason::NoServer);
+            self.answer(client, &query, Reason::NoServer);
         }
         outcome
     }
@@ -275,23 +283,7 @@ impl Report for Relay {
     }
 }
 
-/// Receives what servers send to one socket, until the pool closes it.
-fn start_receiving(
-    relay: Weak<Relay>,
-    key: SocketKey,
-    from: UpstreamId,
-    socket: Registered,
-) -> AbortHandle {
-    let receive = async move {
-        while let Ok(mut ready) = socket.ready(INTEREST).await {
-            let Some(relay) = relay.upgrade() else { return };
-            match ready.try_io(|socket| relay.take_reply(from, key, socket.get_ref())) {
-                // Another call would find nothing; what comes will wake us again.
-                Ok(Ok(false)) => ready.clear_ready(),
-                Ok(Err(_icmp)) => relay.with(|open, out, _| open.failed(out.now, out, from, key)),
-                Ok(Ok(true)) | Err(_) => {}
-            }
-        }
-    };
-    tokio::spawn(receive).abort_handle()
+/// A client that is gone, or does not read, loses it.
+fn send(clients: &[UdpSocket], client: Client, message: &[u8]) {
+    let _ = clients[client.socket as usize].send_to(message, client.addr);
 }

@@ -11,6 +11,9 @@ use crate::log;
 
 /// A resolv file is a few lines; more than this is not one.
 const MAX_FILE: u64 = 64 * 1024;
+/// How many of its mistakes are told one by one. A file that is none at all has
+/// thousands, and the router's log is short.
+const MAX_TOLD: usize = 5;
 
 /// The configuration and the servers in use, kept up to date.
 pub struct Supply {
@@ -153,8 +156,22 @@ fn resolv_file(path: &Path) -> io::Result<(Vec<Server>, Vec<String>)> {
         Err(error) => return Err(error),
     };
     let (servers, mistakes) = parse(&String::from_utf8_lossy(&bytes));
-    let remark = |(line, mistake)| format!("{}:{line}: {mistake}: line left out", path.display());
-    Ok((servers, mistakes.into_iter().map(remark).collect()))
+    Ok((servers, remarks(path, &mistakes)))
+}
+
+/// What is said of the mistakes in a resolv file, by line.
+fn remarks(path: &Path, mistakes: &[(usize, String)]) -> Vec<String> {
+    let path = path.display();
+    let (told, more) = mistakes.split_at(mistakes.len().min(MAX_TOLD));
+    let mut remarks: Vec<String> = told
+        .iter()
+        .map(|(line, mistake)| format!("{path}:{line}: {mistake}: line left out"))
+        .collect();
+    if !more.is_empty() {
+        let count = more.len();
+        remarks.push(format!("{path}: and {count} lines more are left out"));
+    }
+    remarks
 }
 
 /// Reads resolv.conf(5): `nameserver ADDR`, also as [`Server`] is written
@@ -209,6 +226,22 @@ mod tests {
         assert_eq!(mistakes[0], (1, "expected nameserver ADDRESS".into()));
         assert_eq!(mistakes[1].0, 2);
         assert!(mistakes[1].1.contains("fe80::1%br-wan"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_told_in_a_few_lines() {
+        let path = Path::new("/resolv.conf");
+        let told = |text: &str| remarks(path, &parse(text).1);
+        assert_eq!(told(&"nameserver x\n".repeat(MAX_TOLD)).len(), MAX_TOLD);
+        let garbage = told(&"nameserver x\n".repeat(2000));
+        assert_eq!(garbage.len(), MAX_TOLD + 1);
+        assert_eq!(
+            garbage[MAX_TOLD],
+            format!(
+                "/resolv.conf: and {} lines more are left out",
+                2000 - MAX_TOLD
+            )
+        );
     }
 
     fn with_static(servers: impl IntoIterator<Item = String>) -> Config {

@@ -1,20 +1,17 @@
 //! A timer that stays armed in the kernel while other things are waited for.
 //!
-//! The runtime's own is armed and disarmed around every wait: twice a query,
-//! where this one is set some forty times a second.
+//! A time-out of the wait itself would be armed and disarmed around every wait:
+//! twice a query, where this one is set some forty times a second.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use crate::ready::{self, Source};
-
-/// Waits for one time.
-pub struct Timer(AsyncFd<Source<TimerFd>>);
+/// Runs out at one time.
+pub struct Timer(TimerFd);
 
 impl Timer {
     /// Not set.
@@ -23,35 +20,28 @@ impl Timer {
     /// The kernel's limits.
     pub fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-        Ok(Self(ready::register(Source(timer), Interest::READABLE)?))
+        Ok(Self(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?))
     }
 
-    /// Sets it to another time.
-    ///
-    /// # Errors
-    /// None that the kernel has for this.
-    pub fn set(&self, due: Option<Instant>) -> io::Result<()> {
-        let timer = &self.0.get_ref().0;
-        match due {
-            None => timer.unset()?,
+    /// Sets it to another time. Nothing needs to be read from it: setting it
+    /// makes it unready.
+    pub fn set(&self, due: Option<Instant>) {
+        // The kernel refuses only what is no timer or no time.
+        let _ = match due {
+            None => self.0.unset(),
             Some(due) => {
                 let left = due.saturating_duration_since(Instant::now());
                 // Zero would unset it.
                 let left = TimeSpec::from_duration(left.max(Duration::from_nanos(1)));
-                timer.set(Expiration::OneShot(left), TimerSetTimeFlags::empty())?;
+                self.0
+                    .set(Expiration::OneShot(left), TimerSetTimeFlags::empty())
             }
-        }
-        Ok(())
+        };
     }
+}
 
-    /// The time has come.
-    ///
-    /// # Errors
-    /// None that the kernel has for this.
-    pub async fn expired(&self) -> io::Result<()> {
-        // Nothing is read: setting it again makes it unready.
-        self.0.readable().await?.clear_ready();
-        Ok(())
+impl AsFd for Timer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use nix::net::if_::if_indextoname;
+
 use super::events::{Events, News};
 use super::kernel::{Add, Kernel, Link, Refused};
 use super::plan::{self, Change};
@@ -107,6 +109,8 @@ impl Keeper {
                 .obstacles
                 .extend(reverse_path::obstacles(&present.links));
         }
+        let unlisted = wanted::unlisted(routing, &present, device_name);
+        wanted.obstacles.extend(unlisted);
         Ok((present, wanted))
     }
 
@@ -263,6 +267,14 @@ fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change]) -> Outcome {
         }
     }
     outcome
+}
+
+/// The name of any device; its number where it is gone.
+fn device_name(index: u32) -> String {
+    match if_indextoname(index) {
+        Ok(name) => name.to_string_lossy().into_owned(),
+        Err(_) => format!("#{index}"),
+    }
 }
 
 /// The name of a device; its number where it is none of ours.

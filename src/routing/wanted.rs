@@ -69,6 +69,18 @@ pub enum Obstacle {
         /// A WAN device of it.
         device: String,
     },
+    /// Somebody's default route in the WAN's table through a device that is none
+    /// of the WAN's: what is marked takes it, and is stopped by the guard.
+    #[error(
+        "a default route of table {table} leads through {device}, which is not in `list device`: \
+         marked packets that take it are stopped; add {device} there if it is an uplink"
+    )]
+    Unlisted {
+        /// The device.
+        device: String,
+        /// The WAN's table.
+        table: u32,
+    },
     /// A reverse path filter that drops what answers marked packets.
     #[error(
         "the reverse path filter of {device} is {mode} (rp_filter={value}): {consequence}; \
@@ -123,6 +135,33 @@ pub fn nothing(present: &Present) -> Wanted {
         returned: moved.map(original).collect(),
         ..Wanted::default()
     }
+}
+
+/// What only the guard keeps from leaving through devices that are none of the
+/// WAN's. `name` knows the names of devices.
+pub(super) fn unlisted(
+    routing: &Routing,
+    present: &Present,
+    name: impl Fn(u32) -> String,
+) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    for route in &present.table {
+        let leads_astray = route.table == routing.table
+            && route.is_default()
+            && route.kind == RouteType::Unicast
+            && !route.is_ours()
+            && !is_wan(&present.links, route.device);
+        if leads_astray {
+            let obstacle = Obstacle::Unlisted {
+                device: name(route.device),
+                table: route.table,
+            };
+            if !found.contains(&obstacle) {
+                found.push(obstacle);
+            }
+        }
+    }
+    found
 }
 
 fn is_wan(links: &[Link], device: u32) -> bool {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Mark;
+use crate::redirect::Counted;
 use crate::routing::Difference;
 
 /// Something that was looked at, or why it could not be.
@@ -78,10 +79,10 @@ pub enum Match {
 pub struct Table {
     /// Beside the wanted one.
     pub state: Match,
-    /// Redirected so far: one packet for each flow.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
+    /// Redirected so far: the first packet of each flow.
+    pub redirected: Counted,
+    /// Marked packets that would have left elsewhere than through the WAN.
+    pub stopped: Counted,
 }
 
 /// The file that fw4 loads.

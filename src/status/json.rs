@@ -92,8 +92,9 @@ fn group(group: &Group) -> Value {
 fn table(table: &Table) -> Value {
     Value::object([
         ("state", state(&table.state)),
-        ("packets", table.packets.into()),
-        ("bytes", table.bytes.into()),
+        ("packets", table.redirected.packets.into()),
+        ("bytes", table.redirected.bytes.into()),
+        ("stopped", table.stopped.packets.into()),
     ])
 }
 

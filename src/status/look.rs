@@ -13,7 +13,7 @@ use super::facts::{Device, Facts, Group, Include, Link, Match, Resolver, Seen, T
 use super::{neighbours, probe, process};
 use crate::config::{self, Config, STATIC_FILE};
 use crate::log;
-use crate::redirect::{self, include};
+use crate::redirect::{self, Counted, include};
 use crate::routing;
 
 /// Where there is this, fw4 is the firewall.
@@ -24,7 +24,7 @@ const RULESET_POST: &str = "/usr/share/nftables.d/ruleset-post";
 /// Everything, within a few seconds even where nothing answers.
 pub fn gather(config_dir: &Path, config: &Config) -> Facts {
     let groups: Vec<Group> = config.redirect.groups.iter().map(group).collect();
-    let table = wanted_table(&groups, config.resolver.port);
+    let table = wanted_table(&groups, config);
     let path = config.redirect.include.as_deref();
     Facts {
         devices: devices(&config.routing.devices),
@@ -93,14 +93,14 @@ fn group(group: &config::Group) -> Group {
 }
 
 /// None where no group exists.
-fn wanted_table(groups: &[Group], port: u16) -> Option<redirect::Table> {
+fn wanted_table(groups: &[Group], config: &Config) -> Option<redirect::Table> {
     let found = groups.iter().filter_map(|group| {
         let name = group.name.clone();
         let gid = group.gid.clone().ok().flatten()?;
         Some(redirect::Group { gid, name })
     });
     let found: Vec<redirect::Group> = found.collect();
-    (!found.is_empty()).then(|| redirect::Table::new(found, port))
+    (!found.is_empty()).then(|| redirect::Table::new(found, config))
 }
 
 fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {
@@ -108,8 +108,8 @@ fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {
     let Some(present) = present else {
         return Ok(Table {
             state: Match::Absent,
-            packets: 0,
-            bytes: 0,
+            redirected: Counted::default(),
+            stopped: Counted::default(),
         });
     };
     Ok(Table {
@@ -117,8 +117,8 @@ fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {
             true => Match::Equal,
             false => Match::Different,
         },
-        packets: present.packets,
-        bytes: present.bytes,
+        redirected: present.redirected,
+        stopped: present.stopped,
     })
 }
 

@@ -232,7 +232,11 @@ impl Display for Table {
         write!(f, "inet gluon_wan, {}", self.state)?;
         match self.state {
             Match::Absent => Ok(()),
-            _ => write!(f, ", packets redirected: {}", self.packets),
+            _ => write!(
+                f,
+                ", packets redirected: {}, stopped: {}",
+                self.redirected.packets, self.stopped.packets
+            ),
         }
     }
 }

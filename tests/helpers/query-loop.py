@@ -2,8 +2,9 @@
 """Asks a DNS server the same question over and over, as a client with many
 look-ups does: a new socket, and so a new source port, for each.
 
-usage: query-loop.py [--gid GID] [--server ADDR] [--tcp] [--source-port PORT]
-                     [--count N] [--pause SECONDS] LOG
+usage: query-loop.py [--gid GID] [--server ADDR] [--name NAME] [--tcp]
+                     [--source-port PORT] [--count N] [--pause SECONDS]
+                     [--timeout SECONDS] LOG
 
 Every query adds one character to LOG: the last digit of the address in the
 answer ('3' from 192.0.2.53, the primary resolver; '4' from 192.0.2.54, the
@@ -17,15 +18,13 @@ import struct
 import sys
 import time
 
-NAME = "who.test"
-TIMEOUT = 1.0
 DNS_PORT = 53
 
 
-def query(number):
-    """A question for the address of NAME."""
+def query(name, number):
+    """A question for the address of this name."""
     header = struct.pack("!6H", number & 0xFFFF, 0x0100, 1, 0, 0, 0)
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in NAME.split("."))
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     return header + labels + b"\0" + struct.pack("!2H", 1, 1)
 
 
@@ -46,10 +45,10 @@ def ask(args, number):
     """The character for one query."""
     family = socket.AF_INET6 if ":" in args.server else socket.AF_INET
     kind = socket.SOCK_STREAM if args.tcp else socket.SOCK_DGRAM
-    message = query(number)
+    message = query(args.name, number)
     given = args.tcp or args.source_port
     with socket.socket(family, kind) if given else bound(args) as client:
-        client.settimeout(TIMEOUT)
+        client.settimeout(args.timeout)
         try:
             if args.source_port:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -69,10 +68,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--gid", type=int)
     parser.add_argument("--server", default="127.0.0.1")
+    parser.add_argument("--name", default="who.test")
     parser.add_argument("--tcp", action="store_true")
     parser.add_argument("--source-port", type=int)
     parser.add_argument("--count", type=int, default=sys.maxsize)
     parser.add_argument("--pause", type=float, default=0)
+    parser.add_argument("--timeout", type=float, default=1.0)
     parser.add_argument("log")
     args = parser.parse_args()
     if args.gid is not None:

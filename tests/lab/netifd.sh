@@ -64,12 +64,19 @@ route6() {
 	ip -6 route replace "$@" table "$table" proto static
 }
 
+# forget PREFIX: that the router no longer advertises.
+forget() {
+	ip -6 addr del "$(own_address "$1")/64" dev "$device"
+	ip -6 route del "$1" dev "$device" table "$table" proto static
+}
+
 router_discovery() {
 	advertisement >"$state/ra"
-	from='' lifetime=0 list=''
+	from='' lifetime=0 list='' old=$prefix
 	while read -r key value; do
 		case $key in
-		prefix) ip -6 addr replace "$(own_address "$value")/64" dev "$device" noprefixroute
+		prefix) prefix=$value
+			ip -6 addr replace "$(own_address "$value")/64" dev "$device" noprefixroute
 			route6 "$value" dev "$device" metric 256 ;;
 		from) from=$value ;;
 		lifetime) lifetime=$value ;;
@@ -82,7 +89,10 @@ router_discovery() {
 	[ -n "$from" ] || return 1
 	if [ "$lifetime" -gt 0 ]; then
 		route6 default via "$from" dev "$device" metric 512
+	else
+		ip -6 route del default via "$from" dev "$device" table "$table" proto static 2>/dev/null
 	fi
+	[ -z "$old" ] || [ "$old" = "$prefix" ] || forget "$old"
 	# shellcheck disable=SC2086 # one word per server
 	servers dns6 $list
 }
@@ -96,7 +106,7 @@ link_up() {
 link_down() {
 	kill "$dhcp"
 	wait "$dhcp"
-	want_ra=0
+	want_ra=0 prefix=
 	ip -4 addr flush dev "$device"
 	ip -6 addr flush dev "$device" scope global
 	ip -6 route flush dev "$device" table "$table" proto static
@@ -115,7 +125,7 @@ carrier() {
 }
 
 run() {
-	device=$1 table=$2 link=down want_ra=0 dhcp=
+	device=$1 table=$2 link=down want_ra=0 dhcp='' prefix=
 	mkdir -p "$state"
 	trap 'renew' USR1
 	trap '[ "$link" = down ] || link_down; exit 0' TERM

@@ -50,11 +50,14 @@ home_up() {
 		echo 1 >/proc/sys/net/ipv4/ip_forward
 		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
 	" || return
+	# shellcheck disable=SC2119 # it may have options, and has none
 	home_dns_up
 }
 
-# One dnsmasq, as in many home routers. RDNSS is the link-local address, which
-# only works together with the device: the harder case.
+# home_dns_up [OPTION...]: one dnsmasq, as in many home routers, with more of its
+# options; RA_LIFETIME is what it advertises as a router. RDNSS is the link-local
+# address, which only works together with the device: the harder case.
+# shellcheck disable=SC2120
 home_dns_up() {
 	daemon home dnsmasq dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= \
 		--log-facility=- --log-queries=extra --log-dhcp \
@@ -62,9 +65,9 @@ home_dns_up() {
 		--no-resolv --no-hosts --local-ttl=5 \
 		--host-record="$VPN_NAME,$VPN_IP4,$VPN_IP6" --txt-record="$VPN_NAME,home" \
 		--dhcp-leasefile=/var/lib/misc/leases --dhcp-range=192.168.77.100,192.168.77.199,1h \
-		--dhcp-range=::,constructor:lan,ra-only,1h --enable-ra --ra-param=lan,60,1800 \
+		--dhcp-range=::,constructor:lan,ra-only,1h --enable-ra --ra-param=lan,60,"${RA_LIFETIME:-1800}" \
 		--no-ping \
-		--dhcp-option='option6:dns-server,[fe80::]' || return
+		--dhcp-option='option6:dns-server,[fe80::]' "$@" || return
 	wait_for 5 dns_answers home "$HOME_IP4"
 }
 

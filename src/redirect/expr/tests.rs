@@ -36,12 +36,47 @@ const PORT: &[u8] = if cfg!(target_endian = "little") {
     &[0, 6, 0, 1, 0, 53, 0, 0]
 };
 
+const MASK: u32 = 0x0001_0203;
+/// NFTA_DATA_VALUE with it, and with none of its bits.
+const MASK_DATA: [u8; 8] = value(MASK.to_ne_bytes());
+const NO_BITS: [u8; 8] = value([0; 4]);
+
+const fn value([a, b, c, d]: [u8; 4]) -> [u8; 8] {
+    let (len, kind) = (8_u16.to_ne_bytes(), 1_u16.to_ne_bytes());
+    [len[0], len[1], kind[0], kind[1], a, b, c, d]
+}
+
+/// `bitwise` with [`MASK`] on register 1, with one attribute changed.
+fn bitwise<'a>(changed: Attr<'a>) -> Vec<Attr<'a>> {
+    let mut data: Vec<Attr> = vec![
+        (1, REG),
+        (2, REG),
+        (3, &[0, 0, 0, 4]),
+        (4, &MASK_DATA),
+        (5, &NO_BITS),
+        (6, &[0; 4]),
+    ];
+    data[usize::from(changed.0) - 1] = changed;
+    data
+}
+
+/// NFTA_DATA_VERDICT.
+fn verdict(code: u32) -> Vec<u8> {
+    let (mut inner, mut bytes) = (Vec::new(), Vec::new());
+    put(&mut inner, 1, &code.to_be_bytes());
+    put(&mut bytes, 2, &inner);
+    bytes
+}
+
 #[test]
 fn the_kernels_bytes_are_understood() {
     let n = |number: u8| [0, 0, 0, number];
     for (expr, name, data) in [
         (Expr::MetaSkGid, "meta", &[(2, &n(11)[..]), (1, REG)][..]),
         (Expr::MetaL4Proto, "meta", &[(2, &n(16)), (1, REG)]),
+        (Expr::MetaMark, "meta", &[(2, &n(3)), (1, REG)]),
+        (Expr::MetaNfProto, "meta", &[(2, &n(15)), (1, REG)]),
+        (Expr::MetaOifName, "meta", &[(2, &n(7)), (1, REG)]),
         (
             Expr::DestinationPort,
             "payload",
@@ -52,6 +87,14 @@ fn the_kernels_bytes_are_understood() {
             "cmp",
             &[(1, REG), (2, &n(0)), (3, PORT)],
         ),
+        (
+            Expr::Differs(vec![0, 53]),
+            "cmp",
+            &[(1, REG), (2, &n(1)), (3, PORT)],
+        ),
+        (Expr::And(MASK), "bitwise", &bitwise((1, REG))),
+        (Expr::And(MASK), "bitwise", &bitwise((1, REG))[..5]),
+        (Expr::Drop, "immediate", &[(1, &n(0)), (2, &verdict(0))]),
         (
             Expr::In(Set::Protocols([6, 17].into())),
             "lookup",
@@ -78,14 +121,22 @@ fn another_form_is_another_expression() {
         ("payload", &[(1, REG), (2, &n(2)), (3, &n(0)), (4, &n(2))]),
         ("payload", &[(1, REG), (2, &n(1)), (3, &n(2)), (4, &n(2))]),
         ("payload", &[(1, REG), (2, &n(2)), (3, &n(2)), (4, &n(1))]),
-        // Not equal; no value.
-        ("cmp", &[(1, REG), (2, &n(1)), (3, PORT)]),
+        // Less than; another register; no value.
+        ("cmp", &[(1, REG), (2, &n(2)), (3, PORT)]),
+        ("cmp", &[(1, &n(2)), (2, &n(1)), (3, PORT)]),
         ("cmp", &[(1, REG), (2, &n(0))]),
         // Not in the set; a set of another kind.
         ("lookup", &[(1, b"__set3\0"), (2, REG), (5, &n(1))]),
         ("lookup", &[(1, b"foreign\0"), (2, REG)]),
-        // A port in one byte; a verdict.
+        // From and to another register; two bytes; bits turned round; a shift.
+        ("bitwise", &bitwise((1, &n(2)))),
+        ("bitwise", &bitwise((2, &n(2)))),
+        ("bitwise", &bitwise((4, PORT))),
+        ("bitwise", &bitwise((5, &MASK_DATA))),
+        ("bitwise", &bitwise((6, &n(1)))),
+        // A port in one byte; another verdict; a value for the verdict.
         ("immediate", &[(1, REG), (2, &[5, 0, 1, 0, 53, 0, 0, 0])]),
+        ("immediate", &[(1, &n(0)), (2, &verdict(1))]),
         ("immediate", &[(1, &n(0)), (2, PORT)]),
         // A range; at random; without a port.
         ("redir", &[(1, REG), (2, &n(2)), (3, &n(2))]),
@@ -110,6 +161,13 @@ fn what_libnftnl_writes_reads_as_it_was_meant() {
         Expr::Counter,
         Expr::LoadPort(0x1234),
         Expr::Redirect,
+        Expr::MetaMark,
+        Expr::And(MASK),
+        Expr::MetaNfProto,
+        Expr::Differs(vec![10]),
+        Expr::MetaOifName,
+        Expr::Differs(vec![b'x'; 16]),
+        Expr::Drop,
     ];
     for expr in &exprs {
         expr.add_to(&mut rule);
@@ -146,6 +204,14 @@ fn what_was_counted() {
         "counter",
         &[(1, &300_u64.to_be_bytes()), (2, &5_u64.to_be_bytes())],
     );
-    assert_eq!(counted(Attrs(&bytes)), (5, 300));
-    assert_eq!(counted(Attrs(&shown("meta", &[(1, &[0; 8])]))), (0, 0));
+    let mut rule = Vec::new();
+    put(&mut rule, 1, &shown("meta", &[(1, &[0; 8])]));
+    assert_eq!(counted(Attrs(&rule)), Counted::default());
+    put(&mut rule, 1, &bytes);
+    put(&mut rule, 1, &bytes);
+    let both = Counted {
+        packets: 10,
+        bytes: 600,
+    };
+    assert_eq!(counted(Attrs(&rule)), both);
 }

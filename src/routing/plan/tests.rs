@@ -7,7 +7,7 @@ use super::*;
 use crate::config::{Mark, Routing};
 use crate::routing::kernel::Link;
 use crate::routing::route::{Family, MAIN, Others, PROTOCOL, Prefix};
-use crate::routing::wanted::{Obstacle, nothing, wanted};
+use crate::routing::wanted::{Obstacle, nothing, unlisted, wanted};
 
 const STATIC: u8 = 4;
 const RA: u8 = 9;
@@ -559,6 +559,32 @@ fn multipath_default_routes_of_ipv4() {
             metric: 0,
             device: "br-wan".into()
         }]
+    );
+}
+
+#[test]
+fn default_routes_through_devices_that_are_not_the_wan() {
+    let through = |table: &[&str]| unlisted(&config(), &present(&[], table), name);
+    assert_eq!(
+        through(&[
+            "::/0 via fe80::1 dev bat0 table 1 metric 5",
+            "::/0 via fe80::2 dev bat0 table 1 metric 6",
+        ]),
+        [Obstacle::Unlisted {
+            device: "bat0".into(),
+            table: 1
+        }]
+    );
+    assert_eq!(
+        through(&[
+            UNREACHABLE,
+            "unreachable ::/0 table 1 metric 1",
+            "::/0 via fe80::1 dev br-wan table 1 metric 5",
+            "::/0 via fe80::1 dev bat0 table 2 metric 5",
+            "::/0 via fe80::1 dev bat0 table 1 proto 54 metric 5",
+            "fe80::/64 dev bat0 table 1 metric 5",
+        ]),
+        []
     );
 }
 

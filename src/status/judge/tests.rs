@@ -1,6 +1,7 @@
 //! Each fact that is wrong gives its finding, and no other.
 
 use super::*;
+use crate::redirect::Counted;
 use crate::status::facts::{LeakedServer, Link};
 use std::time::Duration;
 
@@ -40,8 +41,11 @@ pub(in crate::status) fn healthy() -> Facts {
         port: 54,
         table: Ok(Table {
             state: Match::Equal,
-            packets: 3,
-            bytes: 180,
+            redirected: Counted {
+                packets: 3,
+                bytes: 180,
+            },
+            stopped: Counted::default(),
         }),
         include: Some(Include {
             path: "/run/redirect.nft".into(),

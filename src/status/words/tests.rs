@@ -17,7 +17,7 @@ WAN devices
   br-wan             up, 192.0.2.9/24
 redirect
   groups             gluon-fastd (800), to port 54
-  table              inet gluon_wan, as wanted, packets redirected: 3
+  table              inet gluon_wan, as wanted, packets redirected: 3, stopped: 0
   fw4 include        /run/redirect.nft, as wanted, loaded by fw4
 routing
   IPv6               1 rules and routes, as wanted
