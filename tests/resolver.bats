@@ -93,6 +93,11 @@ resolver_answers() {
 	on node dig +short +time=1 +tries=1 -p 54 @127.0.0.1 version.bind CH TXT | grep -q gluon-wan
 }
 
+# one_answers [OPTION...]: the resolver has an answer, and it is that of server one.
+one_answers() {
+	[ "$(on node dig "$@" +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = '"one"' ]
+}
+
 # ask ARG...: 200 queries one after the other.
 ask() {
 	on node "$ASK" "$@" "$VPN_NAME"
@@ -360,19 +365,18 @@ injected() {
 	server one "${SERVERS[0]}" good
 	servers "${SERVERS[0]}"
 	resolver_starts
-	asked() { on node dig "$@" +time=8 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT; }
+	reply() { on node dig "$@" +time=8 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT; }
 	local pid
 	pid=$(daemon_pid node resolver)
 	traced() { on node grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$pid/status"; }
 	daemon node tracer strace -f -qq -o /dev/null -e inject=setsockopt:error=EPERM -p "$pid"
 	wait_for 5 traced
 	# The tracer takes hold a moment after it is there.
-	fails() { [[ $(asked "$@") = *'status: SERVFAIL'* ]]; }
+	fails() { [[ $(reply "$@") = *'status: SERVFAIL'* ]]; }
 	wait_for 20 fails
 	fails +tcp
 	daemon_stop node tracer
-	answers() { [[ $(asked +short) = '"one"' ]]; }
-	wait_for 5 answers
+	wait_for 5 one_answers
 	[ "$(daemon_pid node resolver)" = "$pid" ]
 }
 
@@ -408,8 +412,7 @@ injected() {
 	# A busy machine may lose datagrams on the way; no other answer is one.
 	jq -e '.codes | keys == ["2"]' "$LAB_DIR/node/burst.log"
 	on wan nft flush ruleset
-	answers() { [ "$(on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = '"one"' ]; }
-	wait_for 15 answers
+	wait_for 15 one_answers
 }
 
 @test "fewer descriptors than clients want: it says so, and serves those that wait when others leave" {
@@ -419,9 +422,8 @@ injected() {
 	daemon node idle python3 "$LAB_REPO/tests/resolver/hold.py" idle 8 127.0.0.1#54
 	wait_for 5 grep -q 'a TCP client could not be accepted: .*open files' "$LAB_DIR/node/resolver.log"
 	daemon_stop node idle
-	answers() { [ "$(on node dig "$@" +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = '"one"' ]; }
-	wait_for 5 answers
-	wait_for 5 answers +tcp
+	wait_for 5 one_answers
+	wait_for 5 one_answers +tcp
 }
 
 @test "a kernel without IPv6: it serves on the other address, unless there is none" {
@@ -443,14 +445,14 @@ injected() {
 	server two "${SERVERS[1]}" good
 	servers "${SERVERS[0]}"
 	resolver_starts
-	answers() { [ "$(on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = "$1" ]; }
-	wait_for 5 answers '"one"'
+	told() { [ "$(on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = "$1" ]; }
+	wait_for 5 told '"one"'
 	# As root writes it under another umask.
 	(umask 077 && servers "${SERVERS[1]}")
 	wait_for 5 grep -q 'resolv.conf: cannot be read, the servers stay as they are' "$LAB_DIR/node/resolver.log"
-	answers '"one"'
+	told '"one"'
 	servers "${SERVERS[1]}"
-	wait_for 5 answers '"two"'
+	wait_for 5 told '"two"'
 	[ "$(grep -c 'cannot be read' "$LAB_DIR/node/resolver.log")" -eq 1 ]
 }
 
