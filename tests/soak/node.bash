@@ -16,7 +16,7 @@ readonly RESPAWN=0.3
 readonly INCLUDE=/var/run/gluon-wan/redirect.nft
 
 soak_up() {
-	lab_require gcc jq python3 && lab_up || return
+	lab_require gcc jq python3 && lab_up || lab_fail "the lab does not come up" || return
 	# shellcheck disable=SC2034 # faults.bash reads it
 	RESOLV=$LAB_DIR/node/var/gluon/wan-dnsmasq/resolv.conf
 	mkdir "$LAB_DIR/node/run/soak"
