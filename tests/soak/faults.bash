@@ -173,7 +173,9 @@ home_dns_serves() {
 
 fault dns_silent dns - -
 do_dns_silent() {
-	home_dns_does 'filter hook prerouting priority -300;' 'meta l4proto { tcp, udp } th dport 53 drop'
+	# Of TCP the first packet, see home_dns_deaf_on.
+	home_dns_does 'filter hook prerouting priority -300;' 'udp dport 53 drop
+		iifname "lan" tcp dport 53 tcp flags & (syn | ack) == syn drop'
 }
 undo_dns_silent() { home_dns_serves; }
 

@@ -16,7 +16,7 @@ readonly RESPAWN=0.3
 readonly INCLUDE=/var/run/gluon-wan/redirect.nft
 
 soak_up() {
-	lab_require gcc jq python3 && lab_up || return
+	lab_require gcc jq python3 && lab_up || lab_fail "the lab does not come up" || return
 	# shellcheck disable=SC2034 # faults.bash reads it
 	RESOLV=$LAB_DIR/node/var/gluon/wan-dnsmasq/resolv.conf
 	mkdir "$LAB_DIR/node/run/soak"
@@ -97,7 +97,8 @@ liar_up() {
 }
 
 # home_dns_deaf_on nothing|ipv4|ipv6: on what home's DNS is deaf: then the node has one
-# server, of the other family.
+# server, of the other family. Not for TCP: dnsmasq's children hold on to connections
+# that fall silent, and to its port as well.
 home_dns_deaf_on() {
 	[ "$1" != "${DEAF_ON:-nothing}" ] || return 0
 	DEAF_ON=$1
@@ -106,8 +107,20 @@ home_dns_deaf_on() {
 			chain dns { type filter hook prerouting priority -400; }
 		}
 		flush chain inet soak_deaf dns
-		$([ "$1" = nothing ] || echo "add rule inet soak_deaf dns iifname lan meta nfproto $1 meta l4proto { tcp, udp } th dport 53 drop")
+		$([ "$1" = nothing ] || echo "add rule inet soak_deaf dns iifname lan meta nfproto $1 udp dport 53 drop")
 	END
+}
+
+# home_dns_now: whether home's DNS answers home itself, to know whose fault it is.
+home_dns_now() {
+	local server transport
+	for server in "$HOME_IP4" "$HOME_LL%lan"; do
+		for transport in +notcp +tcp; do
+			printf 'home asks %s %s: %s\n' "$server" $transport \
+				"$(on home dig +short +time=1 +tries=1 $transport "@$server" "$VPN_NAME" A 2>&1 | tr '\n' ' ')"
+		done
+	done
+	on home ss -Htan
 }
 
 counters_up() {
