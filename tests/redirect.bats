@@ -105,6 +105,19 @@ gluon_groups() {
 	[ "$(handle)" = "$before" ]
 }
 
+@test "as many devices and groups as a configuration may have" {
+	# shellcheck disable=SC2046 # words
+	configure 54 $(seq 1001 1050)
+	{
+		printf 'config routing\n'
+		printf "\tlist device 'a-long-device%02d'\n" $(seq 50)
+	} >>"$CONFIG/gluon-wan"
+	gluon_wan sync
+	gluon_wan print >"$BATS_TEST_TMPDIR/printed"
+	same "$BATS_TEST_TMPDIR/printed"
+	grep -qF 'oifname != "a-long-device50" counter drop' "$BATS_TEST_TMPDIR/printed"
+}
+
 @test "lists many groups in order, and takes what nft made of its own print for its own" {
 	# Numbers whose order depends on reading them in host order, up to the last.
 	configure 54 801 256 1 65536 4294967294 800

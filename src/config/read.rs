@@ -12,8 +12,9 @@ use crate::input::{self, Shown};
 /// How long a file may be: a configuration is a few lines.
 const MAX_FILE: usize = 64 * 1024;
 /// How many values a list may have, so that whatever is accepted also fits into
-/// one message for the kernel.
-const MAX_VALUES: usize = 100;
+/// one rule of nftables: 128 expressions, two of them for each device
+/// (NFT_RULE_MAXEXPRS of linux/netfilter/nf_tables.h).
+const MAX_VALUES: usize = 50;
 
 pub(super) fn load(dir: &Path) -> Result<Config, Error> {
     let mut config = Config::default();

@@ -614,10 +614,10 @@ fn long_list(broken: &mut Broken) {
             kind => kind == "static",
         });
     let at = at.unwrap_or_default() + 1;
-    let more = (1..=101 + broken.dice.below(1000))
+    let more = (1..=51 + broken.dice.below(1000))
         .map(|n| Line::new("list", name, &format!("{prefix}{n}"), ' '));
     broken.lines.splice(at..at, more);
-    broken.refused(at + 100, &[name, &format!("{prefix}101")]);
+    broken.refused(at + 50, &[name, &format!("{prefix}51")]);
 }
 
 fn long_file(broken: &mut Broken) {

@@ -11,12 +11,12 @@ pub fn in_range(config: &Config) {
         resolver,
         static_servers,
     } = config;
-    assert!((1..=100).contains(&redirect.groups.len()));
+    assert!((1..=50).contains(&redirect.groups.len()));
     assert!(redirect.groups.iter().all(|group| match group {
         Group::Id(id) => (1..u32::MAX).contains(id),
         Group::Name(name) => is_account(name),
     }));
-    assert!((1..=100).contains(&routing.devices.len()));
+    assert!((1..=50).contains(&routing.devices.len()));
     assert!(routing.devices.iter().all(|name| is_device_name(name)));
     assert!(routing.ipv4 || routing.ipv6);
     assert!(routing.mark.value != 0 && routing.mark.value & !routing.mark.mask == 0);
@@ -36,7 +36,7 @@ pub fn in_range(config: &Config) {
         assert!(path.is_absolute() && path.file_name().is_some());
         assert!(path.as_os_str().len() <= 240);
     }
-    assert!(static_servers.len() <= 100);
+    assert!(static_servers.len() <= 50);
     for server in static_servers {
         assert!(server.port != 0 && !server.addr.is_unspecified() && !server.addr.is_multicast());
     }
