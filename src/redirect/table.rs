@@ -254,6 +254,12 @@ mod tests {
     }
 
     #[test]
+    fn of_several_groups_the_rule_has_all() {
+        let rule = table(&[(801, "b"), (800, "a")], 54).rule();
+        assert_eq!(rule[1], Expr::In(Set::Gids([800, 801].into())));
+    }
+
+    #[test]
     fn a_comment_never_gets_longer_than_nft_takes() {
         let name = |len: usize| "n".repeat(len);
         let comment = |names: &[String]| {
