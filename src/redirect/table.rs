@@ -224,6 +224,7 @@ mod tests {
     fn a_number_counts_once_and_the_first_name_stays() {
         let doubled = table(&[(800, "a"), (801, "b"), (800, "c")], 54);
         assert_eq!(doubled, table(&[(800, "a"), (801, "b")], 54));
+        assert_eq!((doubled.groups().len(), doubled.port()), (2, 54));
         assert_eq!(table(&[(800, "a"), (800, "b")], 54).objects().sets, 1);
     }
 
