@@ -224,6 +224,7 @@ mod tests {
     fn a_number_counts_once_and_the_first_name_stays() {
         let doubled = table(&[(800, "a"), (801, "b"), (800, "c")], 54);
         assert_eq!(doubled, table(&[(800, "a"), (801, "b")], 54));
+        assert_eq!((doubled.groups().len(), doubled.port()), (2, 54));
         assert_eq!(table(&[(800, "a"), (800, "b")], 54).objects().sets, 1);
     }
 
@@ -251,6 +252,12 @@ mod tests {
                 Expr::Redirect,
             ]
         );
+    }
+
+    #[test]
+    fn of_several_groups_the_rule_has_all() {
+        let rule = table(&[(801, "b"), (800, "a")], 54).rule();
+        assert_eq!(rule[1], Expr::In(Set::Gids([800, 801].into())));
     }
 
     #[test]

@@ -276,6 +276,7 @@ mod tests {
         text += &format!("\n{last}0\n");
         let (servers, remarks) = read_text(&text);
         assert_eq!(servers, ["192.0.2.7".parse().unwrap()]);
+        assert_eq!(remarks.len(), 1, "nothing of the last line: {remarks:?}");
         assert!(remarks[0].ends_with("longer than 65536 bytes: the rest is left out"));
 
         let (servers, remarks) = read_text(&"nameserver x\n".repeat(7));
@@ -309,7 +310,22 @@ mod tests {
 
     #[test]
     fn a_long_list_is_cut() {
-        let config = with_static((1..=MAX_SERVERS + 3).map(|n| format!("192.0.2.{n}")));
-        assert_eq!(current(&config).unwrap().0.len(), MAX_SERVERS);
+        let cut = |count| {
+            let config = with_static((1..=count).map(|n| format!("192.0.2.{n}")));
+            let (servers, remarks) = current(&config).unwrap();
+            (servers.len(), remarks.len())
+        };
+        assert_eq!(cut(MAX_SERVERS), (MAX_SERVERS, 0));
+        assert_eq!(cut(MAX_SERVERS + 3), (MAX_SERVERS, 1));
+    }
+
+    #[test]
+    fn no_file_means_no_server_and_a_directory_is_an_error() {
+        let read = |path: &str| read(Path::new(path));
+        assert_eq!(
+            read("/nonexistent/resolv.conf").unwrap(),
+            Default::default()
+        );
+        assert!(read("/").is_err());
     }
 }
