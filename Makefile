@@ -14,6 +14,9 @@ LIBDIR = /usr/lib
 WRAPPER = $(BINDIR)/gluon-wan-dns
 INCLUDE = /usr/share/nftables.d/ruleset-post/30-gluon-wan.nft
 
+# What `mutants` breaks: files or patterns.
+MUTANTS = src/config/*.rs
+
 # Debian packages, by what they are for. The Rust toolchain (1.88 or newer, with
 # rustfmt and clippy) is assumed.
 BUILD_DEPS = gcc libc6-dev pkg-config libnftnl-dev libmnl-dev
@@ -25,10 +28,12 @@ LINT_DEPS = shellcheck jq git
 CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
 	libnftnl-dev:arm64 libmnl-dev:arm64 libgcc-s1:arm64 qemu-system-arm cpio kmod binutils file
 MIPS_DEPS = rustc-web cargo-web rust-web-src
+# The tools read what the compiler's own LLVM writes.
+COVERAGE_DEPS = llvm-$(shell rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
 
-.PHONY: help build demo test soak bench lint install clean cross-arm64 check-mips \
-	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips
+.PHONY: help build demo test soak bench mutants coverage reproducible lint install clean cross-arm64 check-mips \
+	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips deps-coverage
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
@@ -37,15 +42,26 @@ help:
 	@echo 'make lint     checks format, code, shell, licences and sources of crates'
 	@echo 'make build    builds $(BIN) and $(LIB)'
 	@echo 'make bench    measures'
+	@echo 'make mutants  breaks $(MUTANTS) in every small way; tests should notice each (MUTANTS=...)'
 	@echo 'make install  installs what is built; DESTDIR, BIN, LIB, SBINDIR, BINDIR, LIBDIR, WRAPPER'
+	@echo 'make coverage  runs all tests and says which lines none of them reached'
+	@echo 'make reproducible  builds twice in different places and compares'
 	@echo 'make cross-arm64  builds for arm64 with Debian'\''s packages, and shows that it runs there'
 	@echo 'make check-mips  compiles for 32-bit big-endian MIPS'
 	@echo 'make deps     installs all Debian packages that these need (as root)'
 	@echo 'make clean    removes what was built'
 
+# What is compiled leaves its path in panic messages. Without those of this machine
+# the binary is the same wherever it is built, and smaller (docs/dependencies.md).
+# Of the registry's sources there is one folder for each registry.
+REMAP = RUSTFLAGS="$$RUSTFLAGS $$(printf -- '--remap-path-prefix=%s/= ' \
+	$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/* $(CURDIR))"
+
+# Once fetched, nothing needs the network.
 build: deps-build
-	$(CARGO) build --release --locked
-	$(CARGO) build --profile preload -p packetmark --locked
+	$(CARGO) fetch --locked
+	$(REMAP) $(CARGO) build --release --locked --offline
+	$(REMAP) $(CARGO) build --profile preload -p packetmark --locked --offline
 
 demo: deps-lab build
 	tests/demo $(BIN)
@@ -63,11 +79,25 @@ lint: deps-build deps-lint
 	tests/lint/shell
 	CARGO='$(CARGO)' tests/lint/crates
 
+# What no test reaches, and why: tests/coverage/README.md.
+coverage: deps-build deps-lab deps-test deps-coverage
+	CARGO='$(CARGO)' tests/coverage/run
+
+# Two builds from nothing, so not part of `test`.
+reproducible: deps-build
+	tests/reproducible
+
 bench: deps-lab deps-bench build
 	@for bench in tests/bench/*.sh; do \
 		echo "== $$bench"; \
 		GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' "$$bench" || exit; \
 	done
+
+# Takes some seconds a mutant. What is caught by tests/*.bats alone is reported as
+# missed: only cargo's tests are run.
+mutants: deps-build
+	@command -v cargo-mutants >/dev/null || { echo 'cargo-mutants is missing: cargo install --locked cargo-mutants' >&2; exit 1; }
+	CARGO_PROFILE_TEST_DEBUG=0 $(CARGO) mutants --output target $(foreach files,$(MUTANTS),--file '$(files)')
 
 # Builds nothing by itself: a package build has done that its own way.
 install:
@@ -119,5 +149,7 @@ deps-bench:
 deps-cross:
 	@dpkg --print-foreign-architectures | grep -qx arm64 || dpkg --add-architecture arm64
 	@tests/deps $(CROSS_DEPS)
+deps-coverage:
+	@tests/deps $(COVERAGE_DEPS)
 deps-mips:
 	@tests/deps $(MIPS_DEPS)

@@ -203,6 +203,57 @@ fake_nft() {
 	grep -qF 'redirect to :5454' "$INCLUDE"
 }
 
+@test "an nft that cannot be run, or dies: the old file stays, and the message says it" {
+	gluon_wan sync
+	cp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	configure 5454 800
+	fake_nft </dev/null
+	chmod -x "$BATS_TEST_TMPDIR/bin/nft"
+	run -1 inside env PATH="$BATS_TEST_TMPDIR/bin" "$GLUON_WAN" -c "$CONFIG" sync
+	[[ "$output" == *"$INCLUDE"*"cannot be checked with nft: Permission denied"* ]]
+	cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	fake_nft <<-'EOF'
+		#!/bin/sh
+		kill -KILL $$
+	EOF
+	PATH="$BATS_TEST_TMPDIR/bin:$PATH" run -1 gluon_wan sync
+	[[ "$output" == *"$INCLUDE: not replaced, nft refuses the new one: signal: 9"* ]]
+	cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	[ "$(ls "$(dirname "$INCLUDE")")" = redirect.nft ]
+}
+
+@test "a full /var/run, and one that cannot be written: the old file stays, the table is in place" {
+	gluon_wan sync
+	cp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	configure 5454 800
+	export INCLUDE GLUON_WAN CONFIG
+	# The mount is seen in there only.
+	inside bash -e <<-'EOF'
+		dir=$(dirname "$INCLUDE")
+		mount -t tmpfs -o size=8k tmpfs "$dir"
+		cp "$BATS_TEST_TMPDIR/old" "$INCLUDE"
+		head -c 8192 /dev/zero >"$dir/full" 2>/dev/null || true
+		if "$GLUON_WAN" -c "$CONFIG" sync 2>"$BATS_TEST_TMPDIR/full"; then exit 1; fi
+		cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+		[ "$(ls "$dir")" = $'full\nredirect.nft' ]
+		mount -o remount,ro "$dir"
+		if "$GLUON_WAN" -c "$CONFIG" sync 2>"$BATS_TEST_TMPDIR/read-only"; then exit 1; fi
+	EOF
+	grep -q "include: $INCLUDE.*: cannot be written: No space left" "$BATS_TEST_TMPDIR/full"
+	grep -q "include: $INCLUDE.*: cannot be removed: Read-only file system" "$BATS_TEST_TMPDIR/read-only"
+	listed | grep -qF 'redirect to :5454'
+}
+
+@test "what stands in the way of the file is named, by sync and by clear" {
+	mkdir -p "$INCLUDE"
+	run -1 gluon_wan sync
+	[ "$output" = "gluon-wan: include: $INCLUDE: cannot be replaced: Is a directory (os error 21)" ]
+	listed
+	run -1 gluon_wan clear
+	[ "$output" = "gluon-wan: include: $INCLUDE: cannot be removed: Is a directory (os error 21)" ]
+	[ -z "$(inside nft list tables)" ]
+}
+
 @test "no file where none is wanted" {
 	sed -i "s/option include .*/option include ''/" "$CONFIG/gluon-wan"
 	gluon_wan sync

@@ -378,3 +378,47 @@ gluon_groups() {
 	inside nft delete table inet gluon_wan
 	eventually same "$golden"
 }
+
+# The watch, with what it says in $WATCHED; said NUMBER TEXT: so often.
+watched() {
+	WATCHED="$BATS_TEST_TMPDIR/watched"
+	start "$GLUON_WAN" -c "$CONFIG" sync --watch 2>"$WATCHED"
+	WATCH=$!
+}
+said() {
+	[ "$(grep -cF "$2" "$WATCHED")" -eq "$1" ]
+}
+
+@test "the watch out of descriptors: the table is mended, the file said once and right again without an event" {
+	gluon_wan print >"$BATS_TEST_TMPDIR/golden"
+	watched
+	eventually test -f "$INCLUDE"
+	prlimit --pid "$WATCH" --nofile=3:
+	inside nft delete table inet gluon_wan
+	eventually same "$BATS_TEST_TMPDIR/golden"
+	eventually said 1 "cannot be made: Too many open files"
+	prlimit --pid "$WATCH" --nofile=64:
+	eventually said 1 "redirect: in place again"
+	# It was tried in between, too.
+	said 1 "Too many open files"
+}
+
+@test "the watch and a file that cannot be replaced: said once, right when it can" {
+	mkdir -p "$INCLUDE"
+	watched
+	eventually said 1 "$INCLUDE: cannot be replaced"
+	listed
+	rmdir "$INCLUDE"
+	eventually test -f "$INCLUDE"
+	eventually said 1 "redirect: in place again"
+	# Another place for it, and the old one cannot be cleaned up.
+	rm "$INCLUDE"
+	mkdir "$INCLUDE"
+	local old=$INCLUDE
+	INCLUDE="$BATS_TEST_TMPDIR/run/new.nft"
+	configure 54 800 801
+	kill -HUP "$WATCH"
+	eventually test -f "$INCLUDE"
+	said 1 "$old: cannot be removed"
+	kill -0 "$WATCH"
+}

@@ -93,6 +93,11 @@ resolver_answers() {
 	on node dig +short +time=1 +tries=1 -p 54 @127.0.0.1 version.bind CH TXT | grep -q gluon-wan
 }
 
+# one_answers [OPTION...]: the resolver has an answer, and it is that of server one.
+one_answers() {
+	[ "$(on node dig "$@" +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = '"one"' ]
+}
+
 # ask ARG...: 200 queries one after the other.
 ask() {
 	on node "$ASK" "$@" "$VPN_NAME"
@@ -340,12 +345,137 @@ first_answer_after() {
 	[ "$(seen node marked)" -eq 0 ]
 }
 
+# A resolver whose kernel does what a test says: strace's `inject`. With -D it is the parent.
+injected() {
+	on node timeout 5 strace -D -qq -o /dev/null -e inject="$1" "$(gluon_wan_path)" resolver
+}
+
+@test "a mark that the kernel takes and does not keep, or not from nobody, is none" {
+	# The first option that is set is the mark that is tried out.
+	run -1 injected setsockopt:retval=0:when=1
+	[[ $output = *'cannot set the packet mark 0x1'*'nothing is served'*'holds 0x0 in its place'* ]]
+	# The second mark that is read back is that of an unprivileged user.
+	run -1 injected getsockopt:error=EPERM:when=2+
+	[[ $output = *'cannot set the packet mark 0x1'*'nothing is served'*'not permitted'* ]]
+	run -1 injected capset:error=EPERM
+	[[ $output = *'cannot clear inheritable capabilities'* ]]
+}
+
+@test "a mark that fails while it serves: no query leaves without, and it goes on when it can" {
+	server one "${SERVERS[0]}" good
+	servers "${SERVERS[0]}"
+	resolver_starts
+	reply() { on node dig "$@" +time=8 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT; }
+	local pid
+	pid=$(daemon_pid node resolver)
+	traced() { on node grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$pid/status"; }
+	daemon node tracer strace -f -qq -o /dev/null -e inject=setsockopt:error=EPERM -p "$pid"
+	wait_for 5 traced
+	# The tracer takes hold a moment after it is there.
+	fails() { [[ $(reply "$@") = *'status: SERVFAIL'* ]]; }
+	wait_for 20 fails
+	fails +tcp
+	daemon_stop node tracer
+	wait_for 5 one_answers
+	[ "$(daemon_pid node resolver)" = "$pid" ]
+}
+
+@test "over TCP: a server that closes instead of answering, then the next" {
+	daemon wan one "$LAB_REPO/tests/resolver/hangs-up.py" "${SERVERS[0]}"
+	wait_for 5 on wan sh -c 'ss -Hltn sport = :53 | grep -q .'
+	server two "${SERVERS[1]}" good
+	servers "${SERVERS[0]}" "${SERVERS[1]}"
+	resolver_starts
+	run -0 on node dig +tcp +short +time=4 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT
+	[ "$output" = '"two"' ]
+	daemon_stop wan two
+	run -0 on node dig +tcp +time=8 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT
+	[[ $output = *'status: SERVFAIL'* ]]
+}
+
+@test "more queries in flight than it opens sockets for: bounded, and it goes on" {
+	server one "${SERVERS[0]}" good
+	printf 'config resolver\n\toption max_inflight 2000\n' >"$LAB_DIR/node/etc/config/gluon-wan"
+	resolver_starts
+	local pid open most=0
+	pid=$(daemon_pid node resolver)
+	blackhole "{ ${SERVERS[0]}, ${SERVERS[1]}, ${SERVERS[2]} }"
+	daemon node burst python3 "$LAB_REPO/tests/resolver/burst.py" 1500 127.0.0.1#54
+	while daemon_running node burst; do
+		open=$(on node sh -c "ls /proc/$pid/fd | wc -l")
+		[ "$open" -le "$most" ] || most=$open
+	done
+	echo "$most descriptors, $(cat "$LAB_DIR/node/burst.log")"
+	# That the bound was reached, and held.
+	[ "$most" -gt 350 ]
+	[ "$most" -le 430 ]
+	# A busy machine may lose datagrams on the way; no other answer is one.
+	jq -e '.codes | keys == ["2"]' "$LAB_DIR/node/burst.log"
+	on wan nft flush ruleset
+	wait_for 15 one_answers
+}
+
+@test "fewer descriptors than clients want: it says so, and serves those that wait when others leave" {
+	server one "${SERVERS[0]}" good
+	servers "${SERVERS[0]}"
+	resolver_starts prlimit --nofile=24
+	daemon node idle python3 "$LAB_REPO/tests/resolver/hold.py" idle 8 127.0.0.1#54
+	wait_for 5 grep -q 'a TCP client could not be accepted: .*open files' "$LAB_DIR/node/resolver.log"
+	daemon_stop node idle
+	wait_for 5 one_answers
+	wait_for 5 one_answers +tcp
+}
+
+@test "a kernel without IPv6: it serves on the other address, unless there is none" {
+	local config=$LAB_DIR/node/etc/config/gluon-wan
+	# After the socket for trying the mark comes that for the first address.
+	printf 'config resolver\n\tlist listen ::1\n\tlist listen 127.0.0.1\n' >"$config"
+	daemon node resolver strace -D -qq -o /dev/null -e inject=socket:error=EAFNOSUPPORT:when=2 \
+		"$(gluon_wan_path)" resolver
+	wait_for 5 resolver_answers
+	grep -q '\[::1\]:54: this kernel has no such address, serving without it' "$LAB_DIR/node/resolver.log"
+	daemon_stop node resolver
+	printf 'config resolver\n\tlist listen ::1\n' >"$config"
+	run -1 injected socket:error=EAFNOSUPPORT:when=2
+	[[ $output = *'cannot listen on [::1]:54'*'not supported'* ]]
+}
+
+@test "a resolv file that nobody may read changes nothing, and says so once" {
+	server one "${SERVERS[0]}" good
+	server two "${SERVERS[1]}" good
+	servers "${SERVERS[0]}"
+	resolver_starts
+	told() { [ "$(on node dig +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = "$1" ]; }
+	wait_for 5 told '"one"'
+	# As root writes it under another umask.
+	(umask 077 && servers "${SERVERS[1]}")
+	wait_for 5 grep -q 'resolv.conf: cannot be read, the servers stay as they are' "$LAB_DIR/node/resolver.log"
+	told '"one"'
+	servers "${SERVERS[1]}"
+	wait_for 5 told '"two"'
+	[ "$(grep -c 'cannot be read' "$LAB_DIR/node/resolver.log")" -eq 1 ]
+}
+
+@test "what is fixed at start stays until a restart, and that is said" {
+	server one "${SERVERS[0]}" good
+	servers "${SERVERS[0]}"
+	resolver_starts
+	printf 'config resolver\n\toption port 5454\n' >"$LAB_DIR/node/etc/config/gluon-wan"
+	daemon_kill node resolver HUP
+	wait_for 5 grep -q 'port, user, max_inflight and mark change with a restart' "$LAB_DIR/node/resolver.log"
+	resolver_answers
+	run on node ss -Hlun sport = :5454
+	[ -z "$output" ]
+}
+
 @test "what keeps it from serving is said" {
 	daemon node other dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= --port=54 --no-resolv
 	wait_for 5 on node sh -c 'ss -lun | grep -q :54'
 	run -1 on node "$(gluon_wan_path)" resolver
 	[[ $output = *'cannot listen on 127.0.0.1:54 (is gluon-wan-dnsmasq'*'in use'* ]]
 	daemon_stop node other
+	run -1 on node setpriv --bounding-set=-net_bind_service "$(gluon_wan_path)" resolver
+	[[ $output = *'cannot listen on 127.0.0.1:54 (start it as root'*'Permission denied'* ]]
 	printf 'config resolver\n\toption user missing\n' >"$LAB_DIR/node/etc/config/gluon-wan"
 	run -1 on node "$(gluon_wan_path)" resolver
 	[[ $output = *"there is no user 'missing'"* ]]
@@ -378,4 +508,19 @@ first_answer_after() {
 	run -0 on node dig +short -p 54 @::1 health.gluon-wan CH TXT
 	[[ $output = *'server=10.9.0.1 state=up since_s='*' usual_us='*' queries='*' failures=0'* ]]
 	[[ $output = *'server=10.9.0.2 state=unreachable '* ]]
+	# The good one falls silent; of those that are there now, one only fails.
+	blackhole "${SERVERS[0]}"
+	server two "${SERVERS[1]}" servfail
+	servers "${SERVERS[0]}" "${SERVERS[1]}"
+	wait_for 20 health_is 'server=10.9.0.1 state=silent .* failures=[1-9]' 'server=10.9.0.2 state=failing'
+}
+
+# health_is PATTERN...: after another query.
+health_is() {
+	on node dig +time=8 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" >"$LAB_DIR/asked"
+	local pattern said
+	said=$(on node dig +short -p 54 @::1 health.gluon-wan CH TXT)
+	for pattern; do
+		grep -q "$pattern" <<<"$said" || return
+	done
 }

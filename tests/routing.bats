@@ -324,6 +324,28 @@ stopped_more() {
 	done
 }
 
+@test "a gateway of the other family, one that is on no network, a nexthop object, a tunnel's route" {
+	ipv4_too
+	wan_default
+	sh_node "ip addr add 192.168.77.100/24 dev br-wan
+		ip route add 10.21.0.0/16 via inet6 $HOME_LL dev br-wan
+		ip route add 10.22.0.0/16 via 10.99.0.1 dev br-wan onlink
+		ip nexthop add id 7 via 192.168.77.1 dev br-wan
+		ip route add 10.23.0.0/16 nhid 7
+		ip route add 10.24.0.0/16 encap ip id 1 dst 10.9.0.9 dev br-wan"
+	run -0 gluon_wan sync
+	run -0 on node ip route show table 1
+	[[ $output == *"10.21.0.0/16 via inet6 $HOME_LL dev br-wan proto 54"* ]]
+	[[ $output == *"10.22.0.0/16 via 10.99.0.1 dev br-wan proto 54"*onlink* ]]
+	[[ $output == *"10.23.0.0/16 via 192.168.77.1 dev br-wan proto 54"* ]]
+	# What is inside of it is not for the WAN.
+	[[ $output != *10.24.0.0* ]]
+	run -0 monitored gluon_wan sync
+	[ -z "$output" ]
+	run -0 gluon_wan clear
+	[[ $(on node ip route show table all) != *"proto 54"* ]]
+}
+
 @test "a refused change is named, the others are made, exit code 1" {
 	ipv4_too
 	wan_default

@@ -302,6 +302,32 @@ time.sleep(60)
 	grep -q "dnsmasq" <<<"$output"
 }
 
+@test "another program on port 54 that does not say which it is" {
+	daemon_stop node resolver
+	daemon node other dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= --port=54 \
+		--listen-address=127.0.0.1,::1 --bind-interfaces --no-resolv --no-hosts --no-ident
+	wait_for 5 on node sh -c 'ss -Hlun sport = :54 | grep -q ::1'
+	problem "127.0.0.1:54 is not gluon-wan but another program"
+	run -1 gluon_wan status
+	grep -q '127.0.0.1:54 *answers, but is another program$' <<<"$output"
+}
+
+@test "netifd's configuration in another language, and one that cannot be read: not judged, not healthy" {
+	echo 'nonsense' >"$ETC/config/network"
+	unseen "/etc/config/network: line 1: "
+	rm "$ETC/config/network"
+	mkdir "$ETC/config/network"
+	unseen "/etc/config/network: Is a directory"
+}
+
+# unseen TEXT: this, and this alone, could not be seen.
+unseen() {
+	run -1 gluon_wan status
+	[ "$(grep -c '^  ? ' <<<"$output")" -eq 1 ]
+	grep -q "^  ? .*$1" <<<"$output"
+	run ! grep '^  !' <<<"$output"
+}
+
 @test "servers: none known, none that works, one of two that does not" {
 	static=$ETC/config/gluon-wan-dnsmasq
 	printf "config static\n\tlist server '%s#5333'\n" "$HOME_IP4" >"$static"

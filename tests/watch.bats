@@ -407,6 +407,15 @@ on_table_1() {
 	in_order 2 br-wan
 	on node ip -6 rule del pref 1
 	wait_for 2 same_as "$state"
+	# IPv6 is no longer looked after: nothing of it is left.
+	config <<<$'config routing\n\tlist family ipv4'
+	daemon_kill node watch HUP
+	wait_for 2 no_ipv6
+	[ -z "$(on node ip -6 route show table all proto 54)" ]
+}
+
+no_ipv6() {
+	! on node ip -6 rule show | grep -q 'proto 54'
 }
 
 on_rule() {

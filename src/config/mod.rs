@@ -7,11 +7,14 @@
 mod read;
 mod server;
 pub mod uci;
+mod values;
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+
+use crate::input::Shown;
 
 pub use server::{SERVER_SYNTAX, Server, ServerError, is_device_name};
 
@@ -148,7 +151,7 @@ impl fmt::Display for Mark {
 /// Why the configuration cannot be used. Every variant names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file is there but cannot be read.
+    /// The file is there but cannot be read, or is no such file.
     #[error("{}: cannot be read", path.display())]
     Read {
         /// The file.
@@ -165,7 +168,7 @@ pub enum Error {
         problem: uci::SyntaxError,
     },
     /// A section that nobody knows or that stands there twice.
-    #[error("{}:{line}: section '{section}': {problem}", path.display())]
+    #[error("{}:{line}: section '{}': {problem}", path.display(), Shown(section))]
     Section {
         /// The file.
         path: PathBuf,
@@ -177,7 +180,7 @@ pub enum Error {
         problem: String,
     },
     /// An option that nobody knows, that stands there twice, or a bad value.
-    #[error("{}:{line}: option '{option}', value '{value}': {problem}", path.display())]
+    #[error("{}:{line}: option '{}', value '{}': {problem}", path.display(), Shown(option), Shown(value))]
     Option {
         /// The file.
         path: PathBuf,

@@ -1,24 +1,19 @@
-//! From sections and options to [`Config`]: names, numbers, duplicates.
+//! From sections and options to [`Config`]: names, duplicates, one or many.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::uci::{self, Opt, Section};
-use super::{CONFIG_FILE, Config, Error, Group, Mark, STATIC_FILE, Server};
-use super::{is_device_name, number};
+use super::values::{self, Family};
+use super::{CONFIG_FILE, Config, Error, STATIC_FILE};
+use crate::input::{self, Shown};
 
-/// Tables of the kernel's own: unspec, default, main, local (RT_TABLE_* of
-/// linux/rtnetlink.h).
-const KERNEL_TABLES: [u32; 4] = [0, 253, 254, 255];
-/// The priority of the kernel's rule for `main`.
-const MAIN_PRIORITY: u32 = 32766;
-/// The largest (u32)-1 means "no group" to setgid and chown.
-const NO_GID: u32 = u32::MAX;
-/// What max_inflight may be: each open query costs memory, and every one needs
-/// an id of 16 bits that cannot be guessed.
-const MAX_INFLIGHT: u64 = 4096;
+/// How long a file may be: a configuration is a few lines.
+const MAX_FILE: usize = 64 * 1024;
+/// How many values a list may have, so that whatever is accepted also fits into
+/// one message for the kernel.
+const MAX_VALUES: usize = 100;
 
 pub(super) fn load(dir: &Path) -> Result<Config, Error> {
     let mut config = Config::default();
@@ -32,7 +27,7 @@ pub(super) fn load(dir: &Path) -> Result<Config, Error> {
     )?;
     File::read(dir.join(STATIC_FILE))?.each(&["static"], |file, section| {
         file.options(section, &["server"], |file, _, options| {
-            config.static_servers = file.list(options, server)?;
+            config.static_servers = file.list(options, values::server)?;
             Ok(())
         })
     })?;
@@ -43,13 +38,13 @@ fn redirect(config: &mut Config, file: &File, section: &Section) -> Result<(), E
     let redirect = &mut config.redirect;
     file.options(section, &["group", "include"], |file, name, options| {
         match name {
-            "group" => redirect.groups = file.filled_list(options, group)?,
+            "group" => redirect.groups = file.filled_list(options, values::group)?,
             _ => {
                 redirect.include = file.single(options, |text| {
                     if text.is_empty() {
                         Ok(None)
                     } else {
-                        absolute(text).map(Some)
+                        values::absolute(text).map(Some)
                     }
                 })?;
             }
@@ -63,15 +58,15 @@ fn routing(config: &mut Config, file: &File, section: &Section) -> Result<(), Er
     let names = ["device", "family", "mark", "table", "priority"];
     file.options(section, &names, |file, name, options| {
         match name {
-            "device" => routing.devices = file.filled_list(options, device)?,
+            "device" => routing.devices = file.filled_list(options, values::device)?,
             "family" => {
-                let families = file.filled_list(options, family)?;
+                let families = file.filled_list(options, values::family)?;
                 routing.ipv4 = families.contains(&Family::Ipv4);
                 routing.ipv6 = families.contains(&Family::Ipv6);
             }
-            "mark" => routing.mark = file.single(options, mark)?,
-            "table" => routing.table = file.single(options, table)?,
-            _ => routing.priority = file.single(options, priority)?,
+            "mark" => routing.mark = file.single(options, values::mark)?,
+            "table" => routing.table = file.single(options, values::table)?,
+            _ => routing.priority = file.single(options, values::priority)?,
         }
         Ok(())
     })
@@ -82,11 +77,11 @@ fn resolver(config: &mut Config, file: &File, section: &Section) -> Result<(), E
     let names = ["listen", "port", "resolv_file", "user", "max_inflight"];
     file.options(section, &names, |file, name, options| {
         match name {
-            "listen" => resolver.listen = file.filled_list(options, listen)?,
-            "port" => resolver.port = file.single(options, port)?,
-            "resolv_file" => resolver.resolv_file = file.single(options, absolute)?,
-            "user" => resolver.user = file.single(options, user)?,
-            _ => resolver.max_inflight = file.single(options, max_inflight)?,
+            "listen" => resolver.listen = file.filled_list(options, values::listen)?,
+            "port" => resolver.port = file.single(options, values::port)?,
+            "resolv_file" => resolver.resolv_file = file.single(options, values::absolute)?,
+            "user" => resolver.user = file.single(options, values::user)?,
+            _ => resolver.max_inflight = file.single(options, values::max_inflight)?,
         }
         Ok(())
     })
@@ -100,8 +95,12 @@ struct File {
 
 impl File {
     fn read(path: PathBuf) -> Result<Self, Error> {
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
+        let bytes = match input::read(&path, MAX_FILE) {
+            Ok((bytes, false)) => bytes,
+            Ok((_, true)) => {
+                let source = io::Error::other(format!("longer than {MAX_FILE} bytes"));
+                return Err(Error::Read { path, source });
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(Error::Read { path, source }),
         };
@@ -209,10 +208,15 @@ impl File {
             };
             for word in words {
                 let value = parse(word).map_err(|problem| self.error(line, problem))?;
-                if values.contains(&value) {
-                    return Err(self.error(line, format!("'{word}' is there twice, expected once")));
-                }
-                values.push(value);
+                let problem = if values.contains(&value) {
+                    format!("'{}' is there twice, expected once", Shown(word))
+                } else if values.len() == MAX_VALUES {
+                    format!("one more, expected at most {MAX_VALUES} values")
+                } else {
+                    values.push(value);
+                    continue;
+                };
+                return Err(self.error(line, problem));
             }
         }
         Ok(values)
@@ -254,130 +258,6 @@ fn one_of(names: &[&str]) -> String {
         [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => names.join(", "),
     }
-}
-
-/// `Ok` where the value is what it must be.
-fn check<T>(ok: bool, value: T, expected: &str) -> Result<T, String> {
-    if ok {
-        Ok(value)
-    } else {
-        Err(format!("expected {expected}"))
-    }
-}
-
-fn ranged(text: &str, min: u64, max: u64, what: &str) -> Result<u64, String> {
-    number(text)
-        .filter(|n| (min..=max).contains(n))
-        .ok_or_else(|| format!("expected {what} from {min} to {max}"))
-}
-
-fn ranged_u32(text: &str, min: u32, max: u32, what: &str) -> Result<u32, String> {
-    ranged(text, min.into(), max.into(), what).map(|n| u32::try_from(n).unwrap_or(max))
-}
-
-fn group(text: &str) -> Result<Group, String> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-        let what = "a group by name, or by number (0 is root's own and never redirected)";
-        return ranged_u32(text, 1, NO_GID - 1, what).map(Group::Id);
-    }
-    check(
-        is_account_name(text),
-        Group::Name(text.into()),
-        "the name or number of a group",
-    )
-}
-
-fn user(text: &str) -> Result<String, String> {
-    check(is_account_name(text), text.into(), "the name of a user")
-}
-
-/// What can stand in a line of /etc/passwd or /etc/group as a name.
-fn is_account_name(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with('-')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b":,/#\"'\\".contains(&b))
-}
-
-fn device(text: &str) -> Result<String, String> {
-    let expected = "the name of a network device: 1 to 15 characters, no blank, slash, colon, \
-                    quote, asterisk or backslash";
-    // In nft's language, the last three would end the name or stand for others.
-    let fits = is_device_name(text) && !text.contains(['"', '*', '\\']);
-    check(fits, text.into(), expected)
-}
-
-#[derive(PartialEq)]
-enum Family {
-    Ipv4,
-    Ipv6,
-}
-
-fn family(text: &str) -> Result<Family, String> {
-    match text {
-        "ipv4" => Ok(Family::Ipv4),
-        "ipv6" => Ok(Family::Ipv6),
-        _ => Err("expected ipv4 or ipv6".into()),
-    }
-}
-
-/// As netifd and iproute2 read it: without a mask, all bits count.
-fn mark(text: &str) -> Result<Mark, String> {
-    let (value, mask) = text.split_once('/').unwrap_or((text, "0xffffffff"));
-    let parse = |text| number(text).and_then(|n| u32::try_from(n).ok());
-    parse(value)
-        .zip(parse(mask))
-        .map(|(value, mask)| Mark { value, mask })
-        .filter(|mark| mark.value != 0 && mark.value & !mark.mask == 0)
-        .ok_or_else(|| {
-            "expected VALUE/MASK, as 0x1/0x1, the value not 0 and within the mask".into()
-        })
-}
-
-fn table(text: &str) -> Result<u32, String> {
-    let what = "the number of a routing table of our own (not 253 default, 254 main, 255 local)";
-    let table = ranged_u32(text, 1, u32::MAX, what)?;
-    check(!KERNEL_TABLES.contains(&table), table, what)
-}
-
-fn priority(text: &str) -> Result<u32, String> {
-    ranged_u32(
-        text,
-        1,
-        MAIN_PRIORITY - 1,
-        "a priority before the rule for main (32766),",
-    )
-}
-
-fn listen(text: &str) -> Result<IpAddr, String> {
-    let expected = "127.0.0.1 or ::1, where the redirect leads to";
-    match text.parse::<IpAddr>() {
-        Ok(addr) => check(
-            Config::default().resolver.listen.contains(&addr),
-            addr,
-            expected,
-        ),
-        Err(_) => Err(format!("expected {expected}")),
-    }
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    ranged(text, 1, u16::MAX.into(), "a port").map(|n| u16::try_from(n).unwrap_or(u16::MAX))
-}
-
-fn max_inflight(text: &str) -> Result<usize, String> {
-    ranged(text, 1, MAX_INFLIGHT, "a number").map(|n| usize::try_from(n).unwrap_or(usize::MAX))
-}
-
-fn absolute(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    let ok = path.is_absolute() && path.file_name().is_some() && !text.contains(['\n', '\0']);
-    check(ok, path, "the absolute path of a file")
-}
-
-fn server(text: &str) -> Result<Server, String> {
-    text.parse().map_err(|error| format!("expected {error}"))
 }
 
 #[cfg(test)]

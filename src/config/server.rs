@@ -101,9 +101,10 @@ pub fn is_device_name(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name != "."
         && name != ".."
+        // 0xa0 is a blank to the kernel.
         && !name
             .bytes()
-            .any(|b| b == b'/' || b == b':' || b.is_ascii_whitespace() || b == 0)
+            .any(|b| matches!(b, b'/' | b':' | b' ' | b'\t'..=b'\r' | 0xa0 | 0))
 }
 
 impl fmt::Display for Server {
@@ -168,6 +169,8 @@ mod tests {
             ("fe80::1", NoDevice),
             ("fe80::1%", Syntax),
             ("fe80::1%a/b", Syntax),
+            ("fe80::1%a\x0bb", Syntax),
+            ("fe80::1%\u{e0}", Syntax),
             ("fe80::1%interface-name-16", Syntax),
             ("2001:db8::1%br-wan", NeedlessDevice),
             ("0.0.0.0", NotUnicast),

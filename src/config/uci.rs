@@ -17,6 +17,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use crate::input::Shown;
+
 /// One section of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
@@ -62,6 +64,7 @@ pub fn parse(text: &str) -> Result<Vec<Section>, SyntaxError> {
     let mut reader = Reader {
         chars: text.chars().peekable(),
         line: 1,
+        spanning: None,
     };
     while let Some((line, words)) = reader.command()? {
         let error = |what: String| Err(SyntaxError { line, what });
@@ -73,12 +76,21 @@ pub fn parse(text: &str) -> Result<Vec<Section>, SyntaxError> {
         match (command.as_str(), args.as_slice()) {
             ("package", [_]) => {}
             ("config", [kind]) => sections.push(Section::new(kind, None, line)),
-            ("config", [kind, name]) => sections.push(Section::new(kind, Some(name), line)),
+            ("config", [kind, name]) if is_name(name) => {
+                sections.push(Section::new(kind, Some(name), line));
+            }
+            ("config", [_, name]) => {
+                return error(format!(
+                    "section name '{}': expected letters, digits and _ only",
+                    Shown(name)
+                ));
+            }
             ("config", _) => return error("expected `config TYPE [NAME]`".into()),
             ("option" | "list", [name, value]) => {
                 let Some(section) = sections.last_mut() else {
                     return error(format!(
-                        "`{command} {name}` stands before any `config` line"
+                        "`{command} {}` stands before any `config` line",
+                        Shown(name)
                     ));
                 };
                 section.options.push(Opt {
@@ -92,12 +104,19 @@ pub fn parse(text: &str) -> Result<Vec<Section>, SyntaxError> {
             ("package", _) => return error("expected `package NAME`".into()),
             _ => {
                 return error(format!(
-                    "'{command}' is not a UCI command: expected config, option, list or package"
+                    "'{}' is not a UCI command: expected config, option, list or package",
+                    Shown(&command)
                 ));
             }
         }
     }
     Ok(sections)
+}
+
+/// What libuci takes as the name of a section; of what is longer, a quote is
+/// missing.
+fn is_name(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 impl Section {
@@ -114,6 +133,9 @@ impl Section {
 struct Reader<'a> {
     chars: Peekable<Chars<'a>>,
     line: usize,
+    /// Where the first quoted piece opens that goes on in the next line. Nearly
+    /// always its closing quote was forgotten.
+    spanning: Option<usize>,
 }
 
 impl Reader<'_> {
@@ -185,7 +207,12 @@ impl Reader<'_> {
         let start = self.line;
         while let Some(c) = self.next() {
             match c {
-                c if c == quote => return Ok(()),
+                c if c == quote => {
+                    if self.line > start {
+                        self.spanning.get_or_insert(start);
+                    }
+                    return Ok(());
+                }
                 '\\' if quote == '"' => match self.next() {
                     Some('\n') => {}
                     Some(c) => word.push(c),
@@ -194,9 +221,17 @@ impl Reader<'_> {
                 c => word.push(c),
             }
         }
-        Err(SyntaxError {
-            line: start,
-            what: format!("a quote ({quote}) is not closed"),
+        Err(match self.spanning {
+            None => SyntaxError {
+                line: start,
+                what: format!("a quote ({quote}) is not closed"),
+            },
+            Some(line) => SyntaxError {
+                line,
+                what: format!(
+                    "a quote is not closed: this one, or the one ({quote}) in line {start}"
+                ),
+            },
         })
     }
 
@@ -289,6 +324,19 @@ mod tests {
             ("package\n", 1, "expected `package NAME`"),
             ("config a\n option b 'c\n\n", 2, "not closed"),
             ("config a\n option b \"c\\", 2, "not closed"),
+            ("config 'a'\n option b 'c\n", 2, "a quote (') is not closed"),
+            // The quote that is missing, not the one that is left over.
+            (
+                "config a\n option b 'c\n option d 'e'\n",
+                2,
+                "this one, or the one (') in line 3",
+            ),
+            (
+                "config a 'b\n list c d\n# don't\n",
+                1,
+                r"section name 'b\n list c d\n# dont'",
+            ),
+            ("\u{feff}config a\n", 1, r"'\u{feff}config' is not"),
             ("\n\nhello\n", 3, "'hello' is not a UCI command"),
         ] {
             let error = parse(text).unwrap_err();

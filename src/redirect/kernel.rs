@@ -32,6 +32,7 @@ mod attr {
     /// The name of the table, in the messages of all objects.
     pub const TABLE: u16 = 1;
     pub const TABLE_FLAGS: u16 = 2;
+    pub const TABLE_HANDLE: u16 = 4;
     pub const TABLE_USERDATA: u16 = 6;
     pub const CHAIN_NAME: u16 = 3;
     pub const CHAIN_HOOK: u16 = 4;
@@ -57,6 +58,8 @@ mod attr {
 pub struct Present {
     /// Everything that decides what it does.
     pub(super) objects: Objects,
+    /// Another number each time that it is made anew.
+    handle: u64,
     /// What was redirected: the first packet of each flow.
     pub redirected: Counted,
     /// What the guard stopped.
@@ -66,6 +69,8 @@ pub struct Present {
 /// nf_tables of this network namespace.
 pub struct Kernel {
     netlink: Netlink,
+    /// The handle of the table that was remembered.
+    last: Option<u64>,
 }
 
 impl Kernel {
@@ -90,7 +95,10 @@ impl Kernel {
 
     fn open() -> Result<Self, Error> {
         let netlink = Netlink::open(0).map_err(|error| Error::kernel(Step::Open, error))?;
-        Ok(Self { netlink })
+        Ok(Self {
+            netlink,
+            last: None,
+        })
     }
 
     /// The table as it is, none when there is none.
@@ -136,6 +144,13 @@ impl Kernel {
         }
     }
 
+    /// Remembers the table. Returns whether it is another one than that which
+    /// was remembered.
+    pub fn remember(&mut self, present: &Present) -> bool {
+        let last = self.last.replace(present.handle);
+        last.is_some_and(|last| last != present.handle)
+    }
+
     /// Lets the table see DNS flows that began before it, where the kernel can
     /// say which there are.
     pub fn forget_flows(&mut self) {
@@ -156,7 +171,7 @@ impl Kernel {
             netlink: &mut self.netlink,
             generation: None,
         };
-        let Some((flags, comment)) = reading.table()? else {
+        let Some((handle, flags, comment)) = reading.table()? else {
             return Ok(None);
         };
         let sets = reading.sets()?;
@@ -188,6 +203,7 @@ impl Kernel {
         };
         Ok(Some(Present {
             objects,
+            handle,
             redirected,
             stopped,
         }))
@@ -202,12 +218,13 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The table's flags and comment.
-    fn table(&mut self) -> io::Result<Option<(u32, Option<String>)>> {
+    /// The table's handle, flags and comment.
+    fn table(&mut self) -> io::Result<Option<(u64, u32, Option<String>)>> {
         let mut found = None;
         let take = |attrs: Attrs| {
             let flags = attrs.u32(attr::TABLE_FLAGS).unwrap_or(0);
-            found = Some((flags, comment(attrs, attr::TABLE_USERDATA)));
+            let handle = attrs.u64(attr::TABLE_HANDLE).unwrap_or(0);
+            found = Some((handle, flags, comment(attrs, attr::TABLE_USERDATA)));
         };
         match self.request(libc::NFT_MSG_GETTABLE, false, &of_table(), take) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),

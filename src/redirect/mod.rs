@@ -58,9 +58,10 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
     Kernel::with(|kernel| {
         match kernel.read()? {
             Some(present) if is_right(&present) => {
-                // Whoever put it there may have done so after a while without it,
-                // as fw4 with its include.
-                kernel.forget_flows();
+                // Somebody may have taken it away and put it back, as fw4 does.
+                if kernel.remember(&present) {
+                    kernel.forget_flows();
+                }
                 return Ok(Outcome::Unchanged);
             }
             Some(_) => kernel.replace(&objects)?,
@@ -70,12 +71,11 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
                 result => result?,
             },
         }
-        kernel.forget_flows();
         // A table that never reads as it was written would be written at every look.
-        match kernel.read()? {
-            Some(present) if is_right(&present) => Ok(Outcome::Written),
-            _ => Err(Error::NotKept),
-        }
+        let written = kernel.read()?.filter(is_right).ok_or(Error::NotKept)?;
+        kernel.remember(&written);
+        kernel.forget_flows();
+        Ok(Outcome::Written)
     })
 }
 

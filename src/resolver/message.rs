@@ -255,6 +255,45 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_longest_query_and_the_longest_name() {
+        let padded = |len: usize| {
+            let mut message = query(7, "example.org", 1, 1);
+            message.resize(len, 0);
+            classify(&message)
+        };
+        assert!(matches!(padded(MAX_QUERY), Kind::Relay(_)));
+        assert_eq!(padded(MAX_QUERY + 1), Kind::Answer);
+
+        let named = |last: usize| {
+            let label = &*"a".repeat(63);
+            let name = [label, label, label, &label[..last]];
+            classify(&query(7, &name.join("."), 1, 1))
+        };
+        // Three labels with their lengths, the last one with its own, the root.
+        assert!(matches!(named(MAX_NAME_LEN - 3 * 64 - 2), Kind::Relay(_)));
+        assert_eq!(named(MAX_NAME_LEN - 3 * 64 - 1), Kind::Answer);
+        // 64 is no length of a label, though the message has the bytes.
+        assert_eq!(classify(&query(7, &"a".repeat(64), 1, 1)), Kind::Answer);
+    }
+
+    #[test]
+    fn a_long_reply_is_kept_without_its_records() {
+        let asked = query(7, "example.org", 1, 1);
+        let question = question(&asked);
+        let mut long = reply(&asked, 3);
+        long[7] = 9;
+        long.resize(MAX_QUERY, 1);
+        assert_eq!(question.abridged(&long), long);
+        long.push(1);
+        assert_eq!(question.abridged(&long), reply(&asked, 3));
+        // A server that left the question out has records there.
+        long[5] = 0;
+        let mut header = reply(&asked, 3)[..HEADER_LEN].to_vec();
+        header[5] = 0;
+        assert_eq!(question.abridged(&long), header);
+    }
+
+    #[test]
     fn replies_and_fragments_are_ignored() {
         let message = query(7, "example.org", 1, 1);
         assert_eq!(classify(&reply(&message, 0)), Kind::Ignore);

@@ -1,16 +1,16 @@
 //! Which servers to use: the static list of the configuration or, where it is
 //! empty, the resolv file that the hotplug script writes.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::upstream::MAX_SERVERS;
 use crate::config::{CONFIG_FILE, Config, Resolver, STATIC_FILE, Server};
+use crate::input::{self, Shown};
 use crate::log;
 
 /// A resolv file is a few lines; more than this is not one.
-const MAX_FILE: u64 = 64 * 1024;
+const MAX_FILE: usize = 64 * 1024;
 /// How many of its mistakes are told one by one. A file that is none at all has
 /// thousands, and the router's log is short.
 const MAX_TOLD: usize = 5;
@@ -120,13 +120,11 @@ fn is_fixed_at_start(config: &Config) -> impl PartialEq + use<> {
 
 /// The servers that count now, and remarks on what does not.
 ///
-/// A resolv file that is not there means none: the WAN is not up yet.
-///
 /// # Errors
 /// The resolv file is there and cannot be read.
 fn current(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
     let (mut servers, mut remarks) = match config.static_servers.as_slice() {
-        [] => resolv_file(&config.resolver.resolv_file)?,
+        [] => read(&config.resolver.resolv_file)?,
         fixed => (fixed.to_vec(), Vec::new()),
     };
     let own = |server: &Server| {
@@ -148,22 +146,37 @@ fn current(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
     Ok((servers, remarks))
 }
 
-fn resolv_file(path: &Path) -> io::Result<(Vec<Server>, Vec<String>)> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(MAX_FILE).read_to_end(&mut bytes)?,
+/// The servers of a resolv file, and remarks on what does not count in it. That
+/// it is not there means none: the WAN is not up yet.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn read(path: &Path) -> io::Result<(Vec<Server>, Vec<String>)> {
+    let (mut bytes, more) = match input::read(path, MAX_FILE) {
+        Ok(read) => read,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Default::default()),
         Err(error) => return Err(error),
     };
+    let mut remarks = Vec::new();
+    if more {
+        // Of the last line only a part was read, maybe half an address.
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n');
+        bytes.truncate(whole.unwrap_or_default());
+        remarks.push(format!(
+            "{}: longer than {MAX_FILE} bytes: the rest is left out",
+            path.display()
+        ));
+    }
     let (servers, mistakes) = parse(&String::from_utf8_lossy(&bytes));
-    Ok((servers, remarks(path, &mistakes)))
+    remarks.extend(told(path, &mistakes));
+    Ok((servers, remarks))
 }
 
 /// What is said of the mistakes in a resolv file, by line.
-fn remarks(path: &Path, mistakes: &[(usize, String)]) -> Vec<String> {
+fn told(path: &Path, mistakes: &[(usize, String)]) -> Vec<String> {
     let path = path.display();
-    let (told, more) = mistakes.split_at(mistakes.len().min(MAX_TOLD));
-    let mut remarks: Vec<String> = told
+    let (first, more) = mistakes.split_at(mistakes.len().min(MAX_TOLD));
+    let mut remarks: Vec<String> = first
         .iter()
         .map(|(line, mistake)| format!("{path}:{line}: {mistake}: line left out"))
         .collect();
@@ -181,6 +194,8 @@ fn remarks(path: &Path, mistakes: &[(usize, String)]) -> Vec<String> {
 pub fn parse(text: &str) -> (Vec<Server>, Vec<(usize, String)>) {
     let mut servers: Vec<Server> = Vec::new();
     let mut mistakes = Vec::new();
+    // Some editors begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
     for (number, line) in (1..).zip(text.lines()) {
         // `#` and `;` start a comment at the beginning of a line only; in a
         // word `#` starts the port.
@@ -188,11 +203,18 @@ pub fn parse(text: &str) -> (Vec<Server>, Vec<(usize, String)>) {
         if words.next() != Some("nameserver") {
             continue;
         }
-        match words.next().map(str::parse::<Server>) {
-            Some(Ok(server)) if servers.contains(&server) => {}
-            Some(Ok(server)) => servers.push(server),
-            Some(Err(error)) => mistakes.push((number, format!("expected {error}"))),
-            None => mistakes.push((number, "expected nameserver ADDRESS".into())),
+        let Some(word) = words.next() else {
+            mistakes.push((number, "expected nameserver ADDRESS".into()));
+            continue;
+        };
+        match word.parse::<Server>() {
+            // What was no UTF-8 in the name of a device: another device.
+            _ if word.contains(char::REPLACEMENT_CHARACTER) => {
+                mistakes.push((number, format!("'{}' is not UTF-8", Shown(word))));
+            }
+            Ok(server) if servers.contains(&server) => {}
+            Ok(server) => servers.push(server),
+            Err(error) => mistakes.push((number, format!("'{}': expected {error}", Shown(word)))),
         }
     }
     (servers, mistakes)
@@ -229,19 +251,37 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_none_is_told_in_a_few_lines() {
-        let path = Path::new("/resolv.conf");
-        let told = |text: &str| remarks(path, &parse(text).1);
-        assert_eq!(told(&"nameserver x\n".repeat(MAX_TOLD)).len(), MAX_TOLD);
-        let garbage = told(&"nameserver x\n".repeat(2000));
-        assert_eq!(garbage.len(), MAX_TOLD + 1);
-        assert_eq!(
-            garbage[MAX_TOLD],
-            format!(
-                "/resolv.conf: and {} lines more are left out",
-                2000 - MAX_TOLD
-            )
-        );
+    fn what_is_not_text_names_no_server() {
+        let cut_off = "nameserver fe80::1%br\u{fffd}wan\nnameserver 192.0.2.1\u{fffd}\n";
+        let (servers, mistakes) = parse(cut_off);
+        assert_eq!(servers, []);
+        assert_eq!(mistakes.len(), 2);
+        assert_eq!(shown("\u{feff}nameserver 192.0.2.1\n"), ["192.0.2.1"]);
+    }
+
+    fn read_text(text: &str) -> (Vec<Server>, Vec<String>) {
+        let path = std::env::temp_dir().join(format!("gluon-wan-resolv.{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let read = read(&path);
+        std::fs::remove_file(&path).unwrap();
+        read.unwrap()
+    }
+
+    #[test]
+    fn a_file_is_cut_between_lines_and_its_mistakes_are_counted() {
+        // Cut where MAX_FILE ends, the last line would name 192.0.2.1.
+        let last = "nameserver 192.0.2.1";
+        let mut text = String::from("nameserver 192.0.2.7\n");
+        text += &"#".repeat(MAX_FILE - text.len() - last.len() - 1);
+        text += &format!("\n{last}0\n");
+        let (servers, remarks) = read_text(&text);
+        assert_eq!(servers, ["192.0.2.7".parse().unwrap()]);
+        assert!(remarks[0].ends_with("longer than 65536 bytes: the rest is left out"));
+
+        let (servers, remarks) = read_text(&"nameserver x\n".repeat(7));
+        assert_eq!((servers.len(), remarks.len()), (0, 6));
+        assert!(remarks[4].contains(":5: 'x': expected the address"));
+        assert!(remarks[5].ends_with(": and 2 lines more are left out"));
     }
 
     fn with_static(servers: impl IntoIterator<Item = String>) -> Config {

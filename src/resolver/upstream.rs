@@ -259,3 +259,6 @@ impl Upstreams {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,13 @@
 //! everybody: the lists of the primary resolver, and netifd's configuration.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::facts::{LeakedServer, Leaks, Seen};
 use crate::config::uci::{self, Section};
 use crate::config::{Config, Server};
+use crate::input;
 
 /// netifd's list of servers for the primary resolver, of which each interface
 /// has a part under a comment with its name; before and since OpenWrt 21.02.
@@ -22,6 +22,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const INTERFACE: &str = "# Interface ";
 /// netifd's interfaces, in the configuration directory.
 const NETWORK: &str = "network";
+/// How much of a file is looked at.
+const MAX_FILE: usize = 1024 * 1024;
 /// What UCI takes for false (libubox `blobmsg_parse`, `uci_parse_bool`).
 const FALSE: [&str; 5] = ["0", "off", "false", "no", "disabled"];
 /// Protocols of netifd that learn no servers, so that `peerdns` means nothing.
@@ -33,7 +35,8 @@ pub fn leaks(config_dir: &Path, config: &Config) -> Leaks {
         network: config_dir.join(NETWORK),
         ..Leaks::default()
     };
-    let mut read = |path: &Path| match fs::read_to_string(path) {
+    let text = |(bytes, _)| String::from_utf8(bytes).map_err(io::Error::other);
+    let mut read = |path: &Path| match input::read(path, MAX_FILE).and_then(text) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => {

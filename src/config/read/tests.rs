@@ -1,7 +1,9 @@
 //! Whole files in, configuration or message out.
 
 use super::*;
+use crate::config::{Group, Mark};
 use std::fs;
+use std::net::IpAddr;
 
 /// A directory with the two files, removed at the end.
 struct Dir(PathBuf);
@@ -154,6 +156,11 @@ fn a_message_names_file_line_option_value_and_what_was_expected() {
         config("config resolvr\n").unwrap_err(),
         "gluon-wan:1: section 'resolvr': unknown, expected redirect, routing or resolver"
     );
+    let dir = Dir::new(None, Some(b"config sttic\n"));
+    assert_eq!(
+        message(&dir, &load(&dir.0).unwrap_err()),
+        "gluon-wan-dnsmasq:1: section 'sttic': unknown, expected static"
+    );
     assert_eq!(
         config("config routing\nconfig routing\n").unwrap_err(),
         "gluon-wan:2: section 'routing': stands here for the second time, expected one"
@@ -186,6 +193,9 @@ fn bad_values_are_refused() {
         ("redirect", "option group 'a a'", "twice"),
         ("redirect", "option include 'redirect.nft'", "absolute path"),
         ("redirect", "option include '/'", "absolute path"),
+        ("redirect", "option include '/a/'", "absolute path"),
+        ("redirect", "option include '/a/.'", "absolute path"),
+        ("redirect", "option include '/a/..'", "absolute path"),
         (
             "routing",
             "list device 'interface-name-16'",
@@ -247,8 +257,44 @@ fn what_is_not_text_or_not_a_file_is_refused() {
 
     let dir = Dir::new(None, None);
     fs::create_dir(dir.0.join(CONFIG_FILE)).unwrap();
+    let error = load(&dir.0).unwrap_err();
+    assert_eq!(message(&dir, &error), "gluon-wan: cannot be read");
+    assert!(crate::log::chain(&error).ends_with(": not a regular file"));
+
+    let comment = "#".repeat(MAX_FILE);
+    assert_eq!(config(&comment).unwrap(), Config::default());
+    let dir = Dir::new(Some((comment + "#").as_bytes()), None);
+    let message = crate::log::chain(&load(&dir.0).unwrap_err());
+    assert!(message.ends_with("longer than 65536 bytes"), "{message}");
+}
+
+#[test]
+fn the_longest_list_and_the_longest_path() {
+    let groups = |count: u32| {
+        let numbers: Vec<String> = (1..=count).map(|n| n.to_string()).collect();
+        config(&format!(
+            "config redirect\n\toption group '{}'\n",
+            numbers.join(" ")
+        ))
+    };
+    assert_eq!(groups(100).unwrap().redirect.groups.len(), 100);
+    let message = groups(101).unwrap_err();
+    assert!(message.contains("expected at most 100 values"), "{message}");
+
+    let file = |len: usize| {
+        let path = "/".to_owned() + &"x".repeat(len - 1);
+        config(&format!("config resolver\n\toption resolv_file '{path}'\n"))
+    };
+    assert!(file(240).is_ok());
+    assert!(file(241).unwrap_err().contains("240 characters at most"));
+}
+
+#[test]
+fn a_message_is_one_line_whatever_is_in_the_value() {
     assert_eq!(
-        message(&dir, &load(&dir.0).unwrap_err()),
-        "gluon-wan: cannot be read"
+        config("config resolver\n\n\toption port '5\n\x1b[2J4'\n").unwrap_err(),
+        r"gluon-wan:3: option 'port', value '5\n\u{1b}[2J4': expected a port from 1 to 65535"
     );
+    let long = config(&format!("config {}\n", "x".repeat(9999))).unwrap_err();
+    assert!(long.len() < 200, "{long}");
 }

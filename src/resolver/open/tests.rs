@@ -1,5 +1,7 @@
 //! Queries, servers and time, simulated: what each client gets, and when.
 
+mod timing;
+
 use std::collections::HashMap;
 
 use super::*;

@@ -1,5 +1,7 @@
 //! Wanted state and plan on cases written as ip(8) writes them.
 
+mod copies;
+
 use rtnetlink::packet_route::route::RouteType;
 use rtnetlink::packet_route::rule::RuleAction;
 

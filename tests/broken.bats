@@ -1,0 +1,161 @@
+# Broken configuration and resolv files by the hundred, on the real program: what
+# is refused changes nothing, and a resolv file keeps its good servers. The files
+# and what must come of each are those of tests/broken_config.rs.
+#
+# BROKEN_SEED (9) and BROKEN_COUNT (300) say which and how many.
+
+bats_require_minimum_version 1.5.0
+load lab/lab
+
+SERVERS=(10.9.0.1 10.9.0.2 10.9.0.3 2001:db8:9::1 2001:db8:9::2)
+
+setup_file() {
+	lab_require ip nft dig "${CARGO:-cargo}"
+	lab_init
+	export BROKEN_FILES=$LAB_DIR/broken BROKEN_COUNT=${BROKEN_COUNT:-300}
+	(cd "$LAB_REPO" && "${CARGO:-cargo}" test --quiet --locked --test broken_config) >&2
+	machine_add node
+	machine_add wan
+	cable node br-wan wan lan
+	printf 'gluon-fastd:x:%s:\n' "$FASTD_GID" >>"$LAB_DIR/node/etc/group"
+	mkdir -p "$LAB_DIR"/node/{etc/config,var/gluon/wan-dnsmasq}
+	on wan ip -6 addr add fe80::9:1/64 dev lan
+	local server
+	for server in "${SERVERS[@]}"; do
+		on wan ip addr add "$server/$([[ $server == *:* ]] && echo 64 || echo 24)" dev lan
+	done
+	on node ip addr add 10.9.0.10/24 dev br-wan
+	on node ip -6 addr add 2001:db8:9::10/64 dev br-wan
+	on node ip -6 route add default via fe80::9:1 dev br-wan metric 512
+	daemon wan dns dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= \
+		--no-resolv --no-hosts --txt-record=vpn.example.org,home
+}
+
+teardown_file() {
+	lab_down
+}
+
+teardown() {
+	[ -n "$BATS_TEST_COMPLETED" ] || lab_tail
+	local title
+	for title in watch resolver; do
+		daemon_stop node $title
+	done
+	rm -rf "$LAB_DIR"/node/etc/config/* "$LAB_DIR"/node/var/gluon/wan-dnsmasq/*
+	gluon_wan clear
+	on node nft flush ruleset
+}
+
+# all KIND ARG...: the cases of this kind, on the node.
+all() {
+	LAB_TIMEOUT=300 run -0 on node "$LAB_REPO/tests/broken/node.bash" "$@"
+	echo "# $BATS_TEST_DESCRIPTION: ${lines[-1]}" >&3
+}
+
+watch_up() {
+	gluon_wan sync
+	daemon node watch "$(gluon_wan_path)" sync --watch
+	wait_for 5 watch_is_up
+}
+
+# It hears SIGHUP only from then on.
+watch_is_up() {
+	local pid
+	pid=$(daemon_pid node watch)
+	# SIGHUP is the lowest bit.
+	on node sh -c "grep -q '^SigCgt:.*[13579bdf]\$' /proc/$pid/status"
+}
+
+@test "sync refuses broken configurations and changes nothing, or does no harm" {
+	all sync "$(gluon_wan_path)" "$BROKEN_FILES/config"
+}
+
+@test "the watch refuses them and keeps what is in force" {
+	watch_up
+	all watch "$(gluon_wan_path)" "$BROKEN_FILES/config" "$(daemon_pid node watch)" "$LAB_DIR/node/watch.log"
+	# It still does its work.
+	on node nft delete table inet gluon_wan
+	wait_for 5 on node nft list table inet gluon_wan
+}
+
+@test "a broken resolv file: its good servers are asked, and nobody else" {
+	daemon node resolver "$(gluon_wan_path)" resolver
+	wait_for 5 on node dig +time=1 +tries=1 -p 54 @127.0.0.1 version.bind CH TXT
+	all resolv "$BROKEN_FILES/resolv"
+}
+
+# What could stand in a file's place and never end.
+in_place_of() {
+	rm -rf "$2"
+	case $1 in
+	directory) mkdir "$2" ;;
+	fifo) mkfifo -m 644 "$2" ;;
+	device) ln -s /dev/zero "$2" ;;
+	loop) ln -sf loop "${2%/*}/loop" && ln -s loop "$2" ;;
+	socket) python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$2" ;;
+	esac
+}
+
+THINGS="directory fifo device loop socket"
+
+@test "what is no file in place of the configuration is refused, and nothing waits" {
+	local thing file before command refused=0
+	watch_up
+	before=$(node_state)
+	for file in gluon-wan gluon-wan-dnsmasq; do
+		for thing in $THINGS; do
+			in_place_of "$thing" "$LAB_DIR/node/etc/config/$file"
+			for command in print sync "sync --watch" clear resolver status; do
+				# shellcheck disable=SC2086 # words
+				LAB_TIMEOUT=5 run -2 gluon_wan $command
+				[[ $output == "gluon-wan: /etc/config/$file: cannot be read: "* ]]
+			done
+			daemon_kill node watch HUP
+			refused=$((refused + 1))
+			wait_for 5 watch_refused $refused
+			[ "$(node_state)" = "$before" ]
+		done
+		rm -rf "$LAB_DIR/node/etc/config/${file:?}"
+	done
+}
+
+# watch_refused TIMES
+watch_refused() {
+	[ "$(grep -c 'cannot be read: .*stays in force' "$LAB_DIR/node/watch.log")" -eq "$1" ]
+}
+
+@test "what is no file in place of the resolv file costs no server" {
+	local thing file=$LAB_DIR/node/var/gluon/wan-dnsmasq/resolv.conf
+	echo "nameserver ${SERVERS[0]}" >"$file"
+	daemon node resolver "$(gluon_wan_path)" resolver
+	wait_for 5 resolver_asks "${SERVERS[0]}"
+	# A directory cannot take a file's place without a moment of neither.
+	for thing in ${THINGS#directory }; do
+		in_place_of "$thing" "$file.new"
+		mv -T "$file.new" "$file"
+		wait_for 5 resolver_complained "$thing"
+		resolver_asks "${SERVERS[0]}"
+		LAB_TIMEOUT=5 run -1 gluon_wan status
+		echo "nameserver ${SERVERS[1]}" >"$file.new"
+		mv -T "$file.new" "$file"
+		wait_for 5 resolver_asks "${SERVERS[1]}"
+		echo "nameserver ${SERVERS[0]}" >"$file"
+		wait_for 5 resolver_asks "${SERVERS[0]}"
+	done
+}
+
+# resolver_complained THING: once more than the time before.
+resolver_complained() {
+	local times=1 thing
+	for thing in ${THINGS#directory }; do
+		[ "$thing" != "$1" ] || break
+		times=$((times + 1))
+	done
+	[ "$(grep -c 'cannot be read, the servers stay' "$LAB_DIR/node/resolver.log")" -ge $times ]
+}
+
+# resolver_asks ADDR: it has this server, and answers.
+resolver_asks() {
+	on node dig +short +time=1 +tries=1 -p 54 @127.0.0.1 servers.bind CH TXT | grep -q "^\"$1" &&
+		on node dig +short +time=1 +tries=1 -p 54 @127.0.0.1 vpn.example.org TXT | grep -q home
+}
