@@ -12,8 +12,11 @@ state=/run/netifd
 resolv=/var/gluon/wan-dnsmasq/resolv.conf
 
 # servers FILE [ADDRESS...]: the servers one protocol has; writes what all have,
-# whole or not at all, and only when it is new.
-servers() {
+# whole or not at all, and only when it is new. udhcpc's events come while router
+# discovery is at work, so one waits for the other.
+servers() (
+	exec 9>"$state/lock"
+	flock 9
 	file=$state/$1
 	shift
 	: >"$file"
@@ -26,7 +29,7 @@ servers() {
 	else
 		mv "$resolv.new" "$resolv"
 	fi
-}
+)
 
 # shellcheck disable=SC2154 # the variables are udhcpc's
 dhcp_event() {
