@@ -143,6 +143,7 @@ impl Watch {
     }
 
     async fn run(mut self) -> Result<(), Error> {
+        redirect::forget_flows()?;
         loop {
             self.hear()?;
             self.look();

@@ -299,6 +299,17 @@ fake_nft() {
 	eventually redirected_from 4002
 }
 
+@test "a flow from while the table was away is redirected again, though no watch was there either" {
+	gluon_wan sync
+	fw4_load
+	inside nft delete table inet gluon_wan
+	[ "$(asked 800 --source-port 4003)" = 333 ]
+	fw4_load
+	[ "$(asked 800 --source-port 4003)" = 333 ]
+	start "$GLUON_WAN" -c "$CONFIG" sync --watch
+	eventually redirected_from 4003
+}
+
 redirected_from() {
 	[ "$(asked 800 --source-port "$1")" = 444 ]
 }

@@ -317,7 +317,7 @@ time.sleep(60)
 	unseen "/etc/config/network: line 1: "
 	rm "$ETC/config/network"
 	mkdir "$ETC/config/network"
-	unseen "/etc/config/network: Is a directory"
+	unseen "/etc/config/network: not a regular file"
 }
 
 # unseen TEXT: this, and this alone, could not be seen.

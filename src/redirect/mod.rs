@@ -79,6 +79,18 @@ pub fn sync(table: &Table) -> Result<Outcome, Error> {
     })
 }
 
+/// Lets the table see flows from before it also where nobody was there to look
+/// when it came: the watch had ended, and fw4 put it back.
+///
+/// # Errors
+/// A kernel without netfilter's netlink.
+pub fn forget_flows() -> Result<(), Error> {
+    Kernel::with(|kernel| {
+        kernel.forget_flows();
+        Ok(())
+    })
+}
+
 /// Removes the table, whatever is in it.
 ///
 /// # Errors

@@ -32,7 +32,11 @@ snapshot() {
 		[[ $KEPT == *"skgid { $FASTD_GID, $MESH_VPN_GID }"*"th dport 53"*"redirect to :54"*"redirect.nft 644 root regular file"* ]] &&
 		[[ $ROUTED == *"default via $HOME_LL dev br-wan"*"unreachable default dev lo proto 54 metric 65535"* ]] &&
 		[ "$(grep -c 'redirect to :54' <<<"$KEPT")" -eq 2 ] &&
-		look_from_now && [ -z "$(wrong_now)" ]
+		look_from_now && wait_for 3 is_whole
+}
+
+is_whole() {
+	[ -z "$(wrong_now)" ]
 }
 
 # look_from_now: answers and packets count from here on.
