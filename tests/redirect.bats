@@ -28,6 +28,21 @@ gluon_groups() {
 	grouped "$BATS_TEST_TMPDIR/group" "$@"
 }
 
+# made_or_printed GLUON_WAN...: `sync` makes what `print` prints, and takes what nft
+# makes of that for its own.
+made_or_printed() {
+	local printed=$BATS_TEST_TMPDIR/printed before
+	"$@" sync
+	"$@" print >"$printed"
+	same "$printed"
+	inside nft flush ruleset
+	inside nft -f "$printed"
+	same "$printed"
+	before=$(handle)
+	"$@" sync
+	[ "$(handle)" = "$before" ]
+}
+
 @test "redirects both protocols, families and any server, for the groups and nobody else" {
 	gluon_wan sync
 	local server
@@ -79,30 +94,14 @@ gluon_groups() {
 			list family 'ipv6'
 			option mark '0x10/0xf0'
 	EOF
-	gluon_groups "$GLUON_WAN" -c "$CONFIG" sync
-	same "$golden"
-	gluon_groups "$GLUON_WAN" -c "$CONFIG" print >"$BATS_TEST_TMPDIR/printed"
+	made_or_printed gluon_groups "$GLUON_WAN" -c "$CONFIG"
 	cmp "$BATS_TEST_TMPDIR/printed" "$golden"
-	inside nft flush ruleset
-	inside nft -f "$golden"
-	local before
-	before=$(handle)
-	gluon_groups "$GLUON_WAN" -c "$CONFIG" sync
-	[ "$(handle)" = "$before" ]
 }
 
 @test "a mark of which all bits count, and IPv4 alone: sync takes what nft makes of the print" {
 	printf "config routing\n\tlist family 'ipv4'\n\toption mark '16'\n" >>"$CONFIG/gluon-wan"
-	gluon_wan sync
-	gluon_wan print >"$BATS_TEST_TMPDIR/printed"
-	same "$BATS_TEST_TMPDIR/printed"
+	made_or_printed gluon_wan
 	listed | grep -qF 'meta mark 0x00000010 meta nfproto ipv4 oifname != "lo" '
-	inside nft flush ruleset
-	inside nft -f "$BATS_TEST_TMPDIR/printed"
-	local before
-	before=$(handle)
-	gluon_wan sync
-	[ "$(handle)" = "$before" ]
 }
 
 @test "as many devices and groups as a configuration may have" {
@@ -112,24 +111,14 @@ gluon_groups() {
 		printf 'config routing\n'
 		printf "\tlist device 'a-long-device%02d'\n" $(seq 50)
 	} >>"$CONFIG/gluon-wan"
-	gluon_wan sync
-	gluon_wan print >"$BATS_TEST_TMPDIR/printed"
-	same "$BATS_TEST_TMPDIR/printed"
+	made_or_printed gluon_wan
 	grep -qF 'oifname != "a-long-device50" counter drop' "$BATS_TEST_TMPDIR/printed"
 }
 
 @test "lists many groups in order, and takes what nft made of its own print for its own" {
 	# Numbers whose order depends on reading them in host order, up to the last.
 	configure 54 801 256 1 65536 4294967294 800
-	gluon_wan sync
-	gluon_wan print >"$BATS_TEST_TMPDIR/printed"
-	same "$BATS_TEST_TMPDIR/printed"
-	inside nft flush ruleset
-	inside nft -f "$BATS_TEST_TMPDIR/printed"
-	local before
-	before=$(handle)
-	gluon_wan sync
-	[ "$(handle)" = "$before" ]
+	made_or_printed gluon_wan
 }
 
 @test "what is right is not written: same handle, counters keep counting" {
