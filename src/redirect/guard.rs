@@ -134,3 +134,61 @@ impl fmt::Display for Guard {
         writeln!(f, "\t}}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_in_bytes() {
+        let routing = |ipv4, ipv6, mask| Routing {
+            devices: vec!["wan".into()],
+            ipv4,
+            ipv6,
+            mark: Mark { value: 0x10, mask },
+            ..Routing::default()
+        };
+        let of_ipv6 = Guard::new(&routing(false, true, 0xf0));
+        assert_eq!(
+            of_ipv6.rule().exprs,
+            [
+                Expr::MetaMark,
+                Expr::And(0xf0),
+                Expr::Equals(0x10_u32.to_ne_bytes().into()),
+                Expr::MetaNfProto,
+                Expr::Equals(vec![10]),
+                Expr::MetaOifName,
+                Expr::Differs(b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
+                Expr::MetaOifName,
+                Expr::Differs(b"wan\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
+                Expr::Counter,
+                Expr::Drop,
+            ]
+        );
+        let of_ipv4 = Guard::new(&routing(true, false, u32::MAX)).rule().exprs;
+        assert_eq!(
+            of_ipv4[..2],
+            [Expr::MetaMark, Expr::Equals(0x10_u32.to_ne_bytes().into())]
+        );
+        assert_eq!(of_ipv4[2..4], [Expr::MetaNfProto, Expr::Equals(vec![2])]);
+        let of_both = Guard::new(&routing(true, true, u32::MAX)).rule().exprs;
+        assert!(!of_both.contains(&Expr::MetaNfProto));
+    }
+
+    #[test]
+    fn all_bits_of_a_mark_need_no_mask() {
+        let mut routing = Routing::default();
+        routing.mark.mask = u32::MAX;
+        let text = Guard::new(&routing).to_string();
+        assert!(
+            text.contains("\t\tmeta mark 0x00000001 meta nfproto ipv6 "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn behind_the_last_decision_about_the_way() {
+        let base = Guard::chain().base.unwrap();
+        assert_eq!((base.kind.as_str(), base.hook), ("filter", 4));
+    }
+}

@@ -383,6 +383,56 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_fit_is_cut_off() {
+        let health = query(9, "health.gluon-wan", 16, 3);
+        let mut with_edns = health.clone();
+        with_edns[11] = 1;
+        with_edns.extend([0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0]);
+        let answered = |servers: usize, query: &[u8], protocol| {
+            let servers: Vec<_> = (1..=servers)
+                .map(|n| format!("192.0.2.{n}").parse().unwrap())
+                .collect();
+            let mut upstreams = Upstreams::default();
+            upstreams.set(&servers, Instant::now());
+            let report: Arc<dyn Report> = Arc::new(Fixed(upstreams.list().to_vec()));
+            let client = ([127, 0, 0, 1], 9).into();
+            let bytes = encode(&report, query, client, protocol, Reason::Message).unwrap();
+            let is_cut = bytes[2] & 0x02 != 0;
+            (is_cut, bytes.len())
+        };
+        // Each server takes some 75 bytes.
+        for (servers, query, protocol, limit) in [
+            (10, &health, Protocol::Udp, PLAIN_PAYLOAD),
+            (16, &with_edns, Protocol::Udp, MAX_PAYLOAD),
+        ] {
+            let (is_cut, len) = answered(servers, query, protocol);
+            assert!(is_cut && len <= limit.into(), "{servers} {len}");
+        }
+        for (servers, query, protocol, least) in [
+            (4, &health, Protocol::Udp, 200),
+            (10, &with_edns, Protocol::Udp, PLAIN_PAYLOAD),
+            (16, &health, Protocol::Tcp, PLAIN_PAYLOAD),
+        ] {
+            let (is_cut, len) = answered(servers, query, protocol);
+            assert!(!is_cut && len > least.into(), "{servers} {len}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_answers_with_failures_is_failing() {
+        let now = Instant::now();
+        let mut upstreams = Upstreams::default();
+        upstreams.set(&["192.0.2.1".parse().unwrap()], now);
+        let id = upstreams.list()[0].id;
+        let upstream = upstreams.get(id).unwrap();
+        for state in ["up", "up", "failing"] {
+            upstream.heard(now, None, true);
+            let told = health(upstream, now);
+            assert!(told.contains(&format!("state={state} ")), "{told}");
+        }
+    }
+
+    #[test]
     fn failures_keep_id_and_question_and_mirror_edns() {
         let plain = query(0x1234, "vPn.example.org", 28, 1);
         for (reason, code) in [(Reason::NoServer, 2), (Reason::Overload, 5)] {
@@ -429,10 +479,14 @@ mod tests {
             (cut, 1),
             (&long, 1),
             (&claims_many, 1),
+            (&base, 1),
         ] {
             let bytes = answer(message, Reason::Message).unwrap();
             assert_eq!((id(&bytes), rcode(&bytes)), (7, code), "{message:x?}");
             assert_eq!(bytes[2] & 0x80, 0x80);
+        }
+        for (reason, code) in [(Reason::NoServer, 2), (Reason::Overload, 5)] {
+            assert_eq!(rcode(&answer(cut, reason).unwrap()), code);
         }
         let mut bad_reply = reply(&pointer, 0);
         bad_reply[4] = 9;
