@@ -317,15 +317,11 @@ same_as() {
 	daemon_kill node watch STOP
 	sh_node 'ip -6 rule flush; ip -6 rule add pref 32766 lookup main'
 	marked bat0
-	wait_for 5 stopped_some
+	wait_for 5 stopped_more 0
 	none_astray
 	daemon_kill node watch CONT
 	wait_for 2 same_as "$state"
 	in_order 2 br-wan
-}
-
-stopped_some() {
-	[ "$(gluon_wan status --json | jq .redirect.table.stopped)" -gt 0 ]
 }
 
 # Whoever was first has the unreachable route of IPv6; one is enough.

@@ -10,7 +10,7 @@ use std::fmt;
 use nftnl::nftnl_sys::libc;
 
 use super::expr::Expr;
-use super::objects::{Base, Chain, Rule};
+use super::objects::{Chain, Rule};
 use crate::config::{Mark, Routing};
 
 /// The chain's name.
@@ -54,16 +54,8 @@ impl Guard {
 
     /// After the last decision about the way.
     pub(super) fn chain() -> Chain {
-        Chain {
-            name: CHAIN.into(),
-            base: Some(Base {
-                kind: "filter".into(),
-                hook: libc::NF_INET_POST_ROUTING as u32,
-                priority: PRIORITY,
-                policy: libc::NF_ACCEPT as u32,
-            }),
-            comment: None,
-        }
+        let postrouting = libc::NF_INET_POST_ROUTING as u32;
+        Chain::base(CHAIN, "filter", postrouting, PRIORITY)
     }
 
     /// What [`fmt::Display`] says, in the same order.

@@ -3,6 +3,8 @@
 //!
 //! Handles, names of anonymous sets and what counters counted are left out.
 
+use nftnl::nftnl_sys::libc;
+
 use super::expr::Expr;
 
 /// A table and everything in it.
@@ -31,6 +33,22 @@ pub struct Chain {
     pub base: Option<Base>,
     /// Its comment.
     pub comment: Option<String>,
+}
+
+impl Chain {
+    /// A base chain that lets through what no rule of it stops, without a comment.
+    pub fn base(name: &str, kind: &str, hook: u32, priority: i32) -> Self {
+        Self {
+            name: name.into(),
+            base: Some(Base {
+                kind: kind.into(),
+                hook,
+                priority,
+                policy: libc::NF_ACCEPT as u32,
+            }),
+            comment: None,
+        }
+    }
 }
 
 /// Where and as what a base chain hooks in.

@@ -7,7 +7,7 @@ use nftnl::nftnl_sys::libc;
 
 use super::expr::{Expr, Set};
 use super::guard::Guard;
-use super::objects::{Base, Chain, Objects, Rule};
+use super::objects::{Chain, Objects, Rule};
 use crate::config::Config;
 
 /// The table's name. Its family is inet, for IPv4 and IPv6 at once.
@@ -69,16 +69,8 @@ impl Table {
 
     /// The same table as nf_tables keeps it.
     pub(super) fn objects(&self) -> Objects {
-        let chain = Chain {
-            name: CHAIN.into(),
-            base: Some(Base {
-                kind: "nat".into(),
-                hook: libc::NF_INET_LOCAL_OUT as u32,
-                priority: PRIORITY,
-                policy: libc::NF_ACCEPT as u32,
-            }),
-            comment: None,
-        };
+        let output = libc::NF_INET_LOCAL_OUT as u32;
+        let chain = Chain::base(CHAIN, "nat", output, PRIORITY);
         let rule = Rule {
             chain: CHAIN.into(),
             exprs: self.rule(),

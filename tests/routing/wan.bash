@@ -186,6 +186,11 @@ arrives() {
 	[ "$now" -gt "$before" ]
 }
 
+# stopped_more COUNT: the guard has stopped more packets than that.
+stopped_more() {
+	[ "$(gluon_wan status --json | jq .redirect.table.stopped)" -gt "$1" ]
+}
+
 # none_astray: not one packet of either kind went the wrong way so far.
 none_astray() {
 	local astray=0 title
