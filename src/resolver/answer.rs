@@ -21,6 +21,7 @@ use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder, Quer
 
 use super::message::{self, Kind, MAX_QUERY};
 use super::upstream::{State, Upstream};
+use crate::health::Health;
 
 /// What `version.bind` says.
 const VERSION: &str = concat!("gluon-wan ", env!("CARGO_PKG_VERSION"));
@@ -195,11 +196,11 @@ impl Answerer {
 /// One server as `key=value` words, for `gluon-wan status`.
 fn health(upstream: &Upstream, now: Instant) -> String {
     let state = match upstream.state {
-        State::Unknown => "unknown",
-        State::Up if upstream.works() => "up",
-        State::Up => "failing",
-        State::Silent => "silent",
-        State::Unreachable => "unreachable",
+        State::Unknown => Health::Unknown,
+        State::Up if upstream.works() => Health::Up,
+        State::Up => Health::Failing,
+        State::Silent => Health::Silent,
+        State::Unreachable => Health::Unreachable,
     };
     let usual = upstream
         .usual

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Mark;
+use crate::health::Health;
 use crate::redirect::Counted;
 use crate::routing::Difference;
 
@@ -156,8 +157,8 @@ pub struct Process {
 pub struct Server {
     /// As it is written in the configuration.
     pub server: String,
-    /// unknown, up, failing, silent or unreachable.
-    pub state: String,
+    /// How it does; unknown where a newer resolver has a new word for it.
+    pub state: Health,
     /// For how many seconds it has been in this state.
     pub since_s: u64,
     /// Usual time to an answer in microseconds, none before the first.

@@ -159,7 +159,7 @@ fn listener(listener: &Listener) -> Value {
 fn server(server: &Server) -> Value {
     Value::object([
         ("server", server.server.as_str().into()),
-        ("state", server.state.as_str().into()),
+        ("state", server.state.word().into()),
         ("since_s", server.since_s.into()),
         ("usual_us", server.usual_us.into()),
         ("queries", server.queries.into()),

@@ -4,6 +4,7 @@ use super::facts::{
     Device, Facts, Group, Include, Leaks, Link, Listener, Match, Process, Reply, Resolver, Seen,
     Server, Table,
 };
+use crate::health::Health;
 use crate::routing::Difference;
 
 /// How many due changes one line tells.
@@ -293,8 +294,11 @@ impl Verdict {
 
     fn servers(&mut self, servers: &[Server], resolver: &Resolver) {
         let source = resolver.source.display();
-        let up = servers.iter().any(|server| server.state == "up");
-        let down: Vec<&Server> = servers.iter().filter(|server| server.is_down()).collect();
+        let up = servers.iter().any(|server| server.state == Health::Up);
+        let down: Vec<&Server> = servers
+            .iter()
+            .filter(|server| server.state.is_down())
+            .collect();
         if servers.is_empty() {
             self.problem(
                 "resolver",
@@ -352,14 +356,6 @@ impl Verdict {
         for (path, why) in &leaks.unread {
             self.unseen("leaks", path.display().to_string(), why);
         }
-    }
-}
-
-impl Server {
-    /// Whether it was asked and does not answer as it should. What a newer
-    /// resolver calls by a new name is not.
-    pub fn is_down(&self) -> bool {
-        ["failing", "silent", "unreachable"].contains(&self.state.as_str())
     }
 }
 

@@ -86,7 +86,7 @@ fn server(line: &str) -> Option<Server> {
         let number = value.parse().unwrap_or(0);
         match key {
             "server" => found.server = value.into(),
-            "state" => found.state = value.into(),
+            "state" => found.state = value.parse().unwrap_or_default(),
             "since_s" => found.since_s = number,
             "usual_us" => found.usual_us = value.parse().ok(),
             "queries" => found.queries = number,
@@ -186,13 +186,14 @@ fn over_tcp(addr: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Health;
 
     #[test]
     fn health_is_read_word_by_word() {
         let line = "server=fe80::1%br-wan#54 state=up since_s=7 usual_us=3000 queries=4 failures=1";
         let expected = Server {
             server: "fe80::1%br-wan#54".into(),
-            state: "up".into(),
+            state: Health::Up,
             since_s: 7,
             usual_us: Some(3000),
             queries: 4,

@@ -15,7 +15,7 @@ pub(in crate::status) fn healthy() -> Facts {
     };
     let server = Server {
         server: "192.0.2.1".into(),
-        state: "up".into(),
+        state: Health::Up,
         since_s: 90,
         usual_us: Some(1250),
         queries: 7,
@@ -279,21 +279,21 @@ fn servers_of_the_resolver() {
             servers(facts).clear();
         },
     );
-    for state in ["silent", "failing", "unreachable"] {
+    for state in [Health::Silent, Health::Failing, Health::Unreachable] {
         let what = format!("no server works: 192.0.2.1 is {state}");
         problem("resolver", &what, "home router", |facts| {
-            server(facts).state = state.into();
+            server(facts).state = state;
         });
         note(&format!("192.0.2.2 is {state}"), |facts| {
             servers(facts).push(Server {
                 server: "192.0.2.2".into(),
-                state: state.into(),
+                state,
                 ..Server::default()
             });
         });
     }
     note("no server was asked", |facts| {
-        server(facts).state = "unknown".into();
+        server(facts).state = Health::Unknown;
     });
     problem(
         "resolver",
