@@ -9,6 +9,7 @@
 pub mod cli;
 pub mod config;
 pub mod exec;
+pub mod follow;
 pub mod health;
 pub mod input;
 pub mod log;

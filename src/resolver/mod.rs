@@ -7,8 +7,8 @@
 
 pub mod answer;
 mod events;
-mod follow;
 pub mod message;
+mod network;
 mod numbers;
 mod open;
 mod pool;
@@ -33,8 +33,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::config::{self, Config};
+use crate::follow::Files;
 use crate::log;
-use follow::{Files, Network};
+use network::Network;
 use relay::Relay;
 use servers::Supply;
 
@@ -199,13 +200,13 @@ async fn follow_servers(dir: &Path, config: Config, relay: &Relay) -> Result<(),
     let mut supply = Supply::new(dir, config);
     loop {
         let followed = supply.files();
-        let files = Files::new(followed.clone()).map_err(kernel("follow the resolv file"))?;
+        let mut files = Files::new(&followed);
         while followed == supply.files() {
             if let Some(servers) = supply.changed() {
                 relay.set_servers(servers);
             }
             tokio::select! {
-                changed = files.changed() => changed.map_err(kernel("follow the resolv file"))?,
+                () = files.changed() => {}
                 _ = hangup.recv() => {}
             }
             supply.reload();
