@@ -262,7 +262,7 @@ impl Kernel {
     }
 
     /// Sends one request and hands every message of the answer to `take`.
-    fn request(
+    pub(super) fn request(
         &mut self,
         kind: u16,
         flags: u16,

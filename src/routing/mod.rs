@@ -19,6 +19,7 @@ pub mod plan;
 mod reverse_path;
 pub mod route;
 pub mod wanted;
+pub mod way;
 
 use std::fmt;
 use std::io;
