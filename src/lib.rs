@@ -13,6 +13,7 @@ pub mod follow;
 pub mod health;
 pub mod input;
 pub mod log;
+pub mod netlink;
 pub mod privilege;
 pub mod ready;
 pub mod redirect;

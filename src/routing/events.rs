@@ -6,30 +6,35 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rtnetlink::MulticastGroup;
-use rtnetlink::packet_core::{NetlinkBuffer, NlasIterator};
+use rtnetlink::packet_core::NlasIterator;
 use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::RouteHeader;
-use rtnetlink::sys::protocols::NETLINK_ROUTE;
-use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::message;
 use super::route::{MAIN, PROTOCOL};
 use crate::config::Routing;
+use crate::netlink::{Bus, Message, Netlink};
 
-/// Room for one message; the largest are those of links.
-const PIECE: usize = 32 * 1024;
 /// How many bytes of unread events the kernel keeps for us. Beyond that it
 /// drops them and says so, which costs one look more.
-const BACKLOG: u32 = 256 * 1024;
+const BACKLOG: usize = 256 * 1024;
 /// Length of struct rtmsg.
 const ROUTE_HEADER: usize = 12;
 /// Length of struct ifinfomsg.
 const LINK_HEADER: usize = 16;
 
+/// What may concern us.
+const GROUPS: [u32; 5] = [
+    MulticastGroup::Link as u32,
+    MulticastGroup::Ipv4Route as u32,
+    MulticastGroup::Ipv4Rule as u32,
+    MulticastGroup::Ipv6Route as u32,
+    MulticastGroup::Ipv6Rule as u32,
+];
+
 /// The event socket.
 pub struct Events {
-    socket: Socket,
-    buffer: Vec<u8>,
+    netlink: Netlink,
     /// The port of the socket that makes our changes: what it did is no news.
     own_port: u32,
 }
@@ -51,26 +56,8 @@ impl Events {
     /// # Errors
     /// No socket to be had.
     pub fn open(own_port: u32) -> io::Result<Self> {
-        let groups = [
-            MulticastGroup::Link,
-            MulticastGroup::Ipv4Route,
-            MulticastGroup::Ipv4Rule,
-            MulticastGroup::Ipv6Route,
-            MulticastGroup::Ipv6Rule,
-        ];
-        let joined = groups
-            .iter()
-            .fold(0, |all, &group| all | 1 << (group as u32 - 1));
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.set_rx_buf_sz(BACKLOG)?;
-        socket.set_non_blocking(true)?;
-        socket.bind(&SocketAddr::new(0, joined))?;
-        let buffer = Vec::with_capacity(PIECE);
-        Ok(Self {
-            socket,
-            buffer,
-            own_port,
-        })
+        let netlink = Netlink::listen(Bus::Route, &GROUPS, BACKLOG)?;
+        Ok(Self { netlink, own_port })
     }
 
     /// Reads all events that wait. `known` are the indexes that the devices of
@@ -80,48 +67,31 @@ impl Events {
     /// The socket's, other than lost events.
     pub fn drain(&mut self, routing: &Routing, known: &[u32]) -> io::Result<News> {
         let mut news = News::default();
-        loop {
-            self.buffer.clear();
-            match self.socket.recv(&mut self.buffer, 0) {
-                Ok(_) => self.read(routing, known, &mut news),
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EAGAIN) => return Ok(news),
-                    Some(libc::EINTR) => {}
-                    Some(libc::ENOBUFS) => {
-                        news.lost = true;
-                        news.concerns_us = true;
-                    }
-                    _ => return Err(error),
-                },
-            }
-        }
+        let own = self.own_port;
+        news.lost = self.netlink.events(own, |message| {
+            read(&message, routing, known, &mut news);
+        })?;
+        news.concerns_us |= news.lost;
+        Ok(news)
     }
+}
 
-    fn read(&self, routing: &Routing, known: &[u32], news: &mut News) {
-        let mut rest = self.buffer.as_slice();
-        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
-            if message.port_number() != self.own_port {
-                let payload = message.payload();
-                match message.message_type() {
-                    libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
-                        news.concerns_us |= route_concerns_us(payload, routing, known);
-                    }
-                    libc::RTM_NEWLINK | libc::RTM_DELLINK => {
-                        let deleted = message.message_type() == libc::RTM_DELLINK;
-                        link(payload, deleted, routing, known, news);
-                    }
-                    _ => news.concerns_us = true,
-                }
-            }
-            let length = (message.length() as usize).next_multiple_of(4);
-            rest = rest.get(length..).unwrap_or_default();
+fn read(message: &Message, routing: &Routing, known: &[u32], news: &mut News) {
+    match message.kind {
+        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
+            news.concerns_us |= route_concerns_us(message.body, routing, known);
         }
+        libc::RTM_NEWLINK | libc::RTM_DELLINK => {
+            let deleted = message.kind == libc::RTM_DELLINK;
+            link(message.body, deleted, routing, known, news);
+        }
+        _ => news.concerns_us = true,
     }
 }
 
 impl AsFd for Events {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.netlink.as_fd()
     }
 }
 

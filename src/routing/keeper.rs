@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use nix::net::if_::if_indextoname;
 
 use super::events::{Events, News};
-use super::kernel::{Add, Kernel, Link, Refused};
+use super::kernel::{Add, Kernel, Link};
 use super::plan::{self, Change};
 use super::route::{Family, MAIN, Route};
 use super::wanted::{self, Present, Wanted};
 use super::{Error, Outcome, reverse_path};
 use crate::config::Routing;
+use crate::netlink::Refused;
 
 /// Keeps rule and routes in place for as long as it lives: it remembers which
 /// default routes were moved, so that one that is deleted comes back.

@@ -1,32 +1,20 @@
 //! Asks the kernel for links, rules and routes, and makes changes, over one
-//! rtnetlink socket: a request, then its answer, nothing in between.
-//!
-//! Blocking on purpose. The kernel answers within the system call, dumps are
-//! read in pieces and what does not matter is dropped at once, so that ten
-//! thousand routes never lie here as messages; and an acknowledgement cannot
-//! get lost behind a flood of events, which come over a socket of their own.
+//! rtnetlink socket: a request, then its answer, nothing in between. Events come
+//! over a socket of their own, so that no answer gets lost behind a flood of
+//! them, and what does not matter is dropped while it is read.
 
 use std::io;
 
 use rtnetlink::packet_core::{
-    DefaultNla, Emitable, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL,
-    NLM_F_REPLACE, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NlasIterator, Parseable,
+    DefaultNla, Emitable, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable,
 };
 use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
 use rtnetlink::packet_route::rule::RuleMessage;
-use rtnetlink::sys::protocols::NETLINK_ROUTE;
-use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::message;
 use super::route::{Family, PROTOCOL, Route, Rule};
-
-/// The kernel fills at most 32 KiB of a dump into one piece (NLMSG_GOODSIZE,
-/// netlink_dump in net/netlink/af_netlink.c).
-const PIECE: usize = 32 * 1024;
-/// Attribute of an answer to a refused request: why, in words
-/// (NLMSGERR_ATTR_MSG of linux/netlink.h).
-const ATTR_MSG: u16 = 1;
+use crate::netlink::{Bus, Netlink, Refused};
 
 /// A device as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,38 +39,8 @@ pub enum Add {
     InPlace,
 }
 
-/// A request that the kernel refused.
-#[derive(Debug, thiserror::Error)]
-#[error("{errno}{}{reason}", if reason.is_empty() { "" } else { ": " })]
-pub struct Refused {
-    /// The errno, in words.
-    errno: io::Error,
-    /// What the kernel added to it, often nothing.
-    reason: String,
-}
-
-impl Refused {
-    /// Whether the kernel said `code` (libc's E…).
-    #[must_use]
-    pub fn is(&self, code: i32) -> bool {
-        self.errno.raw_os_error() == Some(code)
-    }
-}
-
-impl From<io::Error> for Refused {
-    fn from(errno: io::Error) -> Self {
-        let reason = String::new();
-        Self { errno, reason }
-    }
-}
-
 /// The socket for requests.
-pub struct Kernel {
-    socket: Socket,
-    port: u32,
-    sequence: u32,
-    buffer: Vec<u8>,
-}
+pub struct Kernel(Netlink);
 
 impl Kernel {
     /// Opens the socket. Needs no privilege; changes do.
@@ -90,24 +48,13 @@ impl Kernel {
     /// # Errors
     /// No socket to be had.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        let port = socket.bind_auto()?.port_number();
-        // Both only make things better where they are known (Linux 4.12, 4.20):
-        // reasons in words, and dumps of one table or device.
-        let _ = socket.set_ext_ack(true);
-        let _ = socket.set_netlink_get_strict_chk(true);
-        Ok(Self {
-            socket,
-            port,
-            sequence: 0,
-            buffer: Vec::with_capacity(PIECE),
-        })
+        Netlink::open(Bus::Route).map(Self)
     }
 
     /// What events that this socket caused carry as their origin.
     #[must_use]
     pub fn port(&self) -> u32 {
-        self.port
+        self.0.port()
     }
 
     /// The device of that name, none when there is none.
@@ -115,19 +62,20 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, Refused> {
-        let mut bytes = name.as_bytes().to_vec();
-        bytes.push(0);
-        let request = LinkRequest(DefaultNla::new(libc::IFLA_IFNAME, bytes));
+        let name_and_nul = [name.as_bytes(), &[0]].concat();
+        let request = LinkRequest(DefaultNla::new(libc::IFLA_IFNAME, name_and_nul));
         let mut link = None;
-        let found = self.request(libc::RTM_GETLINK, NLM_F_REQUEST, &request, |payload| {
-            if let Ok(header) = LinkHeader::parse(payload) {
-                link = Some(Link {
-                    index: header.index,
-                    name: name.to_owned(),
-                    up: header.flags.contains(LinkFlags::Up),
-                });
-            }
-        });
+        let found = self
+            .0
+            .request(libc::RTM_GETLINK, 0, &bytes(&request), |payload| {
+                if let Ok(header) = LinkHeader::parse(payload) {
+                    link = Some(Link {
+                        index: header.index,
+                        name: name.to_owned(),
+                        up: header.flags.contains(LinkFlags::Up),
+                    });
+                }
+            });
         match found {
             Err(refused) if refused.is(libc::ENODEV) => Ok(None),
             other => other.map(|()| link),
@@ -141,14 +89,12 @@ impl Kernel {
     pub fn rules(&mut self, family: Family) -> Result<Vec<Rule>, Refused> {
         let mut request = RuleMessage::default();
         request.header.family = message::address_family(family);
-        let flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let mut rules = Vec::new();
-        self.request(libc::RTM_GETRULE, flags, &request, |payload| {
-            let rule = RuleMessage::parse(payload).ok().and_then(message::rule);
-            // A kernel without the family answers with all others.
-            rules.extend(rule.filter(|rule| rule.family == family));
-        })?;
-        Ok(rules)
+        self.0
+            .dump(libc::RTM_GETRULE, &bytes(&request), |payload, rules| {
+                let rule = RuleMessage::parse(payload).ok().and_then(message::rule);
+                // A kernel without the family answers with all others.
+                rules.extend(rule.filter(|rule| rule.family == family));
+            })
     }
 
     /// The routes of one table, through one device if that is given, that
@@ -198,9 +144,8 @@ impl Kernel {
         request: &RouteMessage,
         keep: impl Fn(&Route) -> bool,
     ) -> Result<Vec<Route>, Refused> {
-        let mut kept = Vec::new();
-        let flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let dumped = self.request(libc::RTM_GETROUTE, flags, request, |payload| {
+        let request = bytes(request);
+        let dumped = self.0.dump(libc::RTM_GETROUTE, &request, |payload, kept| {
             if let Ok(message) = RouteMessage::parse(payload) {
                 let routes = message::routes(message).into_iter();
                 kept.extend(routes.filter(|route| route.family() == family && keep(route)));
@@ -208,8 +153,8 @@ impl Kernel {
         });
         match dumped {
             // The table has never had a route.
-            Err(refused) if refused.is(libc::ENOENT) => Ok(kept),
-            other => other.map(|()| kept),
+            Err(refused) if refused.is(libc::ENOENT) => Ok(Vec::new()),
+            other => other,
         }
     }
 
@@ -223,9 +168,8 @@ impl Kernel {
             Add::Alone => NLM_F_EXCL,
             Add::InPlace => NLM_F_REPLACE,
         };
-        let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | how;
         let message = message::of_route(route);
-        let added = self.request(libc::RTM_NEWROUTE, flags, &message, |_| ());
+        let added = self.change(libc::RTM_NEWROUTE, NLM_F_CREATE | how, &message);
         fine_if(added, &[libc::EEXIST])
     }
 
@@ -235,8 +179,7 @@ impl Kernel {
     /// The kernel's.
     pub fn remove_route(&mut self, route: &Route) -> Result<(), Refused> {
         let message = message::key_of_route(route);
-        let flags = NLM_F_REQUEST | NLM_F_ACK;
-        let removed = self.request(libc::RTM_DELROUTE, flags, &message, |_| ());
+        let removed = self.change(libc::RTM_DELROUTE, 0, &message);
         fine_if(removed, &[libc::ESRCH, libc::ENOENT])
     }
 
@@ -246,8 +189,8 @@ impl Kernel {
     /// The kernel's.
     pub fn add_rule(&mut self, rule: &Rule) -> Result<(), Refused> {
         // Without NLM_F_EXCL IPv4 and IPv6 would take the same rule twice.
-        let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-        let added = self.request(libc::RTM_NEWRULE, flags, &message::of_rule(rule), |_| ());
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        let added = self.change(libc::RTM_NEWRULE, flags, &message::of_rule(rule));
         fine_if(added, &[libc::EEXIST])
     }
 
@@ -256,74 +199,31 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub fn remove_rule(&mut self, rule: &Rule) -> Result<(), Refused> {
-        let flags = NLM_F_REQUEST | NLM_F_ACK;
-        let removed = self.request(libc::RTM_DELRULE, flags, &message::of_rule(rule), |_| ());
+        let removed = self.change(libc::RTM_DELRULE, 0, &message::of_rule(rule));
         fine_if(removed, &[libc::ESRCH, libc::ENOENT])
     }
 
-    /// Sends one request and hands every message of the answer to `take`.
-    pub(super) fn request(
-        &mut self,
-        kind: u16,
-        flags: u16,
-        body: &impl Emitable,
-        mut take: impl FnMut(&[u8]),
-    ) -> Result<(), Refused> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        let start = header.buffer_len();
-        let mut bytes = vec![0; start + body.buffer_len()];
-        header.length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        header.message_type = kind;
-        header.flags = flags;
-        header.sequence_number = self.sequence;
-        header.emit(&mut bytes);
-        body.emit(&mut bytes[start..]);
-        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
-        while !self.answered(&mut take)? {}
-        Ok(())
+    fn change(&mut self, kind: u16, flags: u16, message: &impl Emitable) -> Result<(), Refused> {
+        self.0.request(kind, flags, &bytes(message), |_| ())
     }
 
-    /// Reads a piece of the answer; true with the last one.
-    fn answered(&mut self, take: &mut impl FnMut(&[u8])) -> Result<bool, Refused> {
-        self.buffer.clear();
-        loop {
-            match self.socket.recv(&mut self.buffer, 0) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => {
-                    other?;
-                    break;
-                }
-            }
-        }
-        let mut rest = self.buffer.as_slice();
-        while !rest.is_empty() {
-            let Ok(message) = NetlinkBuffer::new_checked(rest) else {
-                let what = "an answer of the kernel that is no netlink message";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, what).into());
-            };
-            // What is left of an answer that was given up.
-            let ours = message.sequence_number() == self.sequence;
-            let more = message.flags() & libc::NLM_F_MULTI as u16 != 0;
-            match i32::from(message.message_type()) {
-                libc::NLMSG_ERROR | libc::NLMSG_DONE if ours => {
-                    return verdict(message.payload()).map(|()| true);
-                }
-                libc::NLMSG_NOOP => {}
-                _ if ours => {
-                    take(message.payload());
-                    if !more {
-                        return Ok(true);
-                    }
-                }
-                _ => {}
-            }
-            // Messages start at multiples of 4 (NLMSG_ALIGN).
-            let length = (message.length() as usize).next_multiple_of(4);
-            rest = rest.get(length..).unwrap_or_default();
-        }
-        Ok(false)
+    /// Asks which way a packet would take (RTM_GETROUTE of one).
+    ///
+    /// # Errors
+    /// The kernel's; that there is no way is one.
+    pub(super) fn way(
+        &mut self,
+        packet: &RouteMessage,
+        take: impl FnMut(&[u8]),
+    ) -> Result<(), Refused> {
+        self.0.request(libc::RTM_GETROUTE, 0, &bytes(packet), take)
     }
+}
+
+fn bytes(message: &impl Emitable) -> Vec<u8> {
+    let mut bytes = vec![0; message.buffer_len()];
+    message.emit(&mut bytes);
+    bytes
 }
 
 /// Takes some refusals for success.
@@ -332,44 +232,6 @@ fn fine_if(result: Result<(), Refused>, codes: &[i32]) -> Result<(), Refused> {
         Err(refused) if codes.iter().any(|&code| refused.is(code)) => Ok(()),
         other => other,
     }
-}
-
-/// What an NLMSG_ERROR (struct nlmsgerr) or NLMSG_DONE says: 0 or -errno, and
-/// perhaps why.
-fn verdict(payload: &[u8]) -> Result<(), Refused> {
-    let Some((code, rest)) = payload.split_first_chunk() else {
-        return Ok(());
-    };
-    match i32::from_ne_bytes(*code) {
-        0.. => Ok(()),
-        code => Err(Refused {
-            errno: io::Error::from_raw_os_error(-code),
-            reason: match -code {
-                libc::EPERM => "needs root of this network (CAP_NET_ADMIN)".into(),
-                _ => reason(rest),
-            },
-        }),
-    }
-}
-
-/// The words after the request, which the kernel sends back in whole.
-fn reason(refused: &[u8]) -> String {
-    let length = match refused.first_chunk() {
-        Some(length) => u32::from_ne_bytes(*length) as usize,
-        None => return String::new(),
-    };
-    let attributes = refused
-        .get(length.next_multiple_of(4)..)
-        .unwrap_or_default();
-    NlasIterator::new(attributes)
-        .map_while(Result::ok)
-        .find(|attribute| attribute.kind() == ATTR_MSG)
-        .map(|text| {
-            String::from_utf8_lossy(text.value())
-                .trim_end_matches('\0')
-                .into()
-        })
-        .unwrap_or_default()
 }
 
 /// RTM_GETLINK by name: a header of nothing, and the name.

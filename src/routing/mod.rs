@@ -27,12 +27,13 @@ use std::io;
 pub use adverts::Withdrawals;
 pub use events::{Events, News};
 pub use keeper::Keeper;
-pub use kernel::{Link, Refused};
+pub use kernel::Link;
 use plan::Change;
 use route::Route;
 use wanted::Obstacle;
 
 use crate::config::Routing;
+use crate::netlink::Refused;
 
 /// How many changes or failures are told one by one.
 const TOLD: usize = 8;

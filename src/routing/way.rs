@@ -7,16 +7,17 @@ use std::fmt;
 use std::net::IpAddr;
 
 use nix::net::if_::if_indextoname;
-use rtnetlink::packet_core::{NLM_F_REQUEST, Parseable};
+use rtnetlink::packet_core::Parseable;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType, RouteVia,
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute};
 
 use super::Error;
-use super::kernel::{Kernel, Refused};
+use super::kernel::Kernel;
 use super::message;
 use super::route::{Family, Prefix, Rule, Shown};
+use crate::netlink::Refused;
 
 /// IPPROTO_UDP of linux/in.h.
 const UDP: u8 = 17;
@@ -186,12 +187,11 @@ impl Ways {
             attributes.push(RouteAttribute::IpProto(UDP));
             attributes.push(RouteAttribute::Dport(port));
         }
-        self.kernel
-            .request(libc::RTM_GETROUTE, NLM_F_REQUEST, &request, |payload| {
-                if let Ok(message) = RouteMessage::parse(payload) {
-                    take(message);
-                }
-            })
+        self.kernel.way(&request, |payload| {
+            if let Ok(message) = RouteMessage::parse(payload) {
+                take(message);
+            }
+        })
     }
 }
 

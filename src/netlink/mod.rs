@@ -1,0 +1,239 @@
+//! netlink(7) for all who speak it: requests and their answers, dumps,
+//! transactions and events.
+//!
+//! Only the framing is here (`message`), over libmnl's socket. What the bodies
+//! mean is known to those who ask: rtnetlink's messages to `routing`, those of
+//! nf_tables and conntrack to `redirect`.
+//!
+//! No call waits for anybody but the kernel, which answers within the system
+//! call that takes the request. Dumps are read piece by piece, so ten thousand
+//! routes never lie here as messages.
+
+mod message;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use message::{Answer, Messages, emit, verdict};
+pub use message::{Message, Refused};
+pub use mnl::Bus;
+
+/// The largest piece of a dump (netlink_dump of net/netlink/af_netlink.c).
+const PIECE: usize = 32 * 1024;
+/// How often a dump is begun anew when what it lists changes meanwhile.
+const DUMPS: u32 = 20;
+const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
+const DUMP: u16 = libc::NLM_F_DUMP as u16;
+const ACK: u16 = libc::NLM_F_ACK as u16;
+
+/// A netlink socket that never blocks and is not inherited by other programs.
+pub struct Netlink {
+    socket: mnl::Socket,
+    buffer: Box<Aligned>,
+    sequence: u32,
+}
+
+/// What libmnl wants of a buffer: aligned as nlmsghdr is.
+#[repr(align(8))]
+struct Aligned([u8; PIECE]);
+
+impl Netlink {
+    /// Opens a socket for requests. Needs no privilege; changes do.
+    ///
+    /// # Errors
+    /// EPROTONOSUPPORT: a kernel without this bus.
+    pub fn open(bus: Bus) -> io::Result<Self> {
+        let netlink = Self::bind(bus, 0)?;
+        // Each only makes things better where it is known (Linux 4.12, 4.20):
+        // reasons in words, and dumps of one table or device.
+        let _ = netlink.set(libc::NETLINK_EXT_ACK);
+        if bus == Bus::Route {
+            let _ = netlink.set(libc::NETLINK_GET_STRICT_CHK);
+        }
+        Ok(netlink)
+    }
+
+    /// Opens a socket for the events of multicast groups (RTNLGRP_*, NFNLGRP_*;
+    /// numbers up to 32). The kernel keeps some `backlog` bytes of unread ones.
+    ///
+    /// # Errors
+    /// EPROTONOSUPPORT: a kernel without this bus; EPERM.
+    pub fn listen(bus: Bus, groups: &[u32], backlog: usize) -> io::Result<Self> {
+        let joined = groups.iter().fold(0, |all, group| all | 1 << (group - 1));
+        let netlink = Self::bind(bus, joined)?;
+        socket2::SockRef::from(&netlink).set_recv_buffer_size(backlog)?;
+        Ok(netlink)
+    }
+
+    fn bind(bus: Bus, groups: u32) -> io::Result<Self> {
+        let socket = mnl::Socket::open(bus)?;
+        socket.bind(groups, 0)?;
+        let netlink = Self {
+            socket,
+            buffer: Box::new(Aligned([0; PIECE])),
+            sequence: 0,
+        };
+        let options = socket2::SockRef::from(&netlink);
+        options.set_nonblocking(true)?;
+        // libmnl leaves it open for the programs we start.
+        options.set_cloexec(true)?;
+        Ok(netlink)
+    }
+
+    /// Turns an option of SOL_NETLINK on.
+    fn set(&self, option: libc::c_int) -> io::Result<()> {
+        let on: libc::c_int = 1;
+        // SAFETY: the descriptor is open, and the option is an int that lives
+        // and is only read during the call.
+        let set = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_NETLINK,
+                option,
+                (&raw const on).cast(),
+                size_of_val(&on) as libc::socklen_t,
+            )
+        };
+        match set {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// The socket's port: events that its requests cause carry it as their
+    /// origin ([`Message::port`]).
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.socket.portid()
+    }
+
+    /// Asks for one object, or has one changed, and hands the messages of the
+    /// answer to `take`. `flags` are NLM_F_* besides NLM_F_REQUEST and NLM_F_ACK.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn request(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), Refused> {
+        self.send(kind, REQUEST | ACK | flags, body)?;
+        self.answer(&mut take).map(|_| ())
+    }
+
+    /// Asks for all objects of a kind. `keep` gets each message and where to
+    /// put what it wants of it.
+    ///
+    /// When the objects change on the way, the kernel says so
+    /// (NLM_F_DUMP_INTR): some may then be missing or there twice, so what was
+    /// kept is dropped and the dump begins anew.
+    ///
+    /// # Errors
+    /// What the kernel says; EINTR when they change faster than they can be read.
+    pub fn dump<T>(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        mut keep: impl FnMut(&[u8], &mut Vec<T>),
+    ) -> Result<Vec<T>, Refused> {
+        let mut kept = Vec::new();
+        for _ in 0..DUMPS {
+            kept.clear();
+            self.send(kind, REQUEST | DUMP, body)?;
+            let whole = self.answer(&mut |message| keep(message, &mut kept))?;
+            if whole {
+                return Ok(kept);
+            }
+        }
+        Err(Refused::because(
+            io::Error::from_raw_os_error(libc::EINTR),
+            "changes faster than it can be read",
+        ))
+    }
+
+    /// Sends `parts` of a batch, one transaction whose messages have the
+    /// `sequence_numbers`.
+    ///
+    /// # Errors
+    /// The sequence number of the first message that was refused, 0 when it was
+    /// the batch, and why. Nothing of the batch counts then.
+    pub fn transact<'a>(
+        &mut self,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+        sequence_numbers: impl ExactSizeIterator<Item = u32>,
+    ) -> Result<(), (u32, Refused)> {
+        // Batches are numbered from 1: what an earlier one that failed has left
+        // would be taken for an answer to this one.
+        while self.receive().is_ok() {}
+        let broken = |error: io::Error| (0, error.into());
+        self.socket.send_all(parts).map_err(broken)?;
+        let mut unanswered = sequence_numbers.len();
+        while unanswered > 0 {
+            for message in self.receive().map_err(broken)? {
+                if message.is_verdict() {
+                    verdict(message.body).map_err(|refused| (message.sequence, refused))?;
+                    unanswered = unanswered.saturating_sub(1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands all events that wait to `take`, but for those that the socket with
+    /// port `own` caused: our own doing is no news. Returns whether some were
+    /// lost, because they came faster than they were read.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn events(&mut self, own: u32, mut take: impl FnMut(Message)) -> io::Result<bool> {
+        let mut lost = false;
+        loop {
+            match self.receive() {
+                Ok(messages) => messages
+                    .filter(|message| message.port != own)
+                    .for_each(&mut take),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => return Ok(lost),
+                    // Too many of them; one that is larger than the buffer.
+                    Some(libc::ENOBUFS | libc::ENOSPC) => lost = true,
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    fn send(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = emit(kind, flags, self.sequence, body);
+        self.socket.send(&request).map(|_| ())
+    }
+
+    /// Reads the whole answer; true unless a dump was interrupted by changes.
+    fn answer(&mut self, take: &mut impl FnMut(&[u8])) -> Result<bool, Refused> {
+        let mut answer = Answer::to(self.sequence);
+        while !answer.take(self.receive()?, take)? {}
+        Ok(!answer.interrupted)
+    }
+
+    fn receive(&mut self) -> io::Result<Messages<'_>> {
+        loop {
+            match self.socket.recv_raw(&mut self.buffer.0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => {
+                    let bytes = self.buffer.0.get(..received?);
+                    return Ok(Messages(bytes.unwrap_or_default()));
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket is open for as long as `self` lives, and only
+        // dropping it closes it.
+        unsafe { BorrowedFd::borrow_raw(self.socket.as_raw_fd()) }
+    }
+}
