@@ -1,7 +1,7 @@
 //! Files that somebody else writes, and their words in our messages.
 
 use std::fmt::{self, Write};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -16,6 +16,14 @@ const MAX_SHOWN: usize = 80;
 /// What the kernel says, or that it is not a regular file: a FIFO would wait
 /// for its other end, and a device may never end.
 pub fn read(path: &Path, most: usize) -> io::Result<(Vec<u8>, bool)> {
+    read_from(open(path)?, most)
+}
+
+/// Opens a regular file, and nothing else, for reading.
+///
+/// # Errors
+/// As [`read`].
+pub fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
@@ -23,6 +31,14 @@ pub fn read(path: &Path, most: usize) -> io::Result<(Vec<u8>, bool)> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
+    Ok(file)
+}
+
+/// What is left of an open file, as [`read`] has it.
+///
+/// # Errors
+/// The kernel's.
+pub fn read_from(file: File, most: usize) -> io::Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
     file.take(most as u64 + 1).read_to_end(&mut bytes)?;
     let more = bytes.len() > most;

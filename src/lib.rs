@@ -21,4 +21,5 @@ pub mod resolver;
 pub mod routing;
 pub mod status;
 pub mod sync;
+pub mod wan;
 pub mod watch;

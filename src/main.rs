@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use gluon_wan::cli::{self, Command};
 use gluon_wan::config::Config;
-use gluon_wan::{exec, log, redirect, resolver, status, sync, watch};
+use gluon_wan::{exec, log, redirect, resolver, status, sync, wan, watch};
 
 /// Wrong usage or configuration; 1 is for everything else that fails.
 const EXIT_USAGE: u8 = 2;
@@ -44,7 +44,11 @@ fn run() -> Result<ExitCode, Failure> {
             let Err(error) = exec::run(&request, &invocation.config_dir);
             return Err(Failure(error.exit_code(), Box::new(error)));
         }
-        Command::Print => cli::show(&redirect::wanted(&load()?)?.to_string())?,
+        Command::Print => {
+            let config = load()?;
+            let devices = wan::find(&config)?.names();
+            cli::show(&redirect::wanted(&config, &devices)?.to_string())?;
+        }
         Command::Sync { watch: false } => sync::sync(&load()?)?,
         Command::Sync { watch: true } => watch::run(&invocation.config_dir, load()?)?,
         Command::Clear => sync::clear(&load()?)?,

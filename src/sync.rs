@@ -13,6 +13,7 @@ use crate::config::{Config, Redirect};
 use crate::log;
 use crate::redirect::{self, include};
 use crate::routing;
+use crate::wan;
 
 /// Why not everything is in place, or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub struct Failures(Vec<Failure>);
 /// Why one part is not in place.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// Which devices are the WAN's.
+    #[error("{}", log::chain(.0))]
+    Wan(#[from] wan::Error),
     /// Rule and routes.
     #[error("routing: {}", log::chain(.0))]
     Routing(#[from] routing::Error),
@@ -50,13 +54,18 @@ pub enum Failure {
 pub fn sync(config: &Config) -> Result<(), Error> {
     may_change()?;
     let mut failures = Failures::default();
-    if let Some(outcome) = failures.catch(routing::sync(&config.routing)) {
+    let devices = failures
+        .catch(wan::find(config))
+        .unwrap_or_else(wan::Devices::usual);
+    devices.left_out.iter().for_each(|line| log!("{line}"));
+    let devices = devices.names();
+    if let Some(outcome) = failures.catch(routing::sync(&config.routing, &devices)) {
         outcome
             .obstacles
             .iter()
             .for_each(|obstacle| log!("{obstacle}"));
     }
-    failures.catch(put_redirect(config));
+    failures.catch(put_redirect(config, &devices));
     failures.into_result()
 }
 
@@ -81,8 +90,8 @@ pub fn clear(config: &Config) -> Result<(), Error> {
 ///
 /// # Errors
 /// What could not be done.
-pub fn put_redirect(config: &Config) -> Result<redirect::Outcome, Failure> {
-    let table = redirect::wanted(config)?;
+pub fn put_redirect(config: &Config, devices: &[String]) -> Result<redirect::Outcome, Failure> {
+    let table = redirect::wanted(config, devices)?;
     let outcome = redirect::sync(&table)?;
     if let Some(path) = &config.redirect.include {
         include::write(path, &table)?;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Config;
 use crate::ready::{self, Source};
 use crate::redirect::{self, include};
+use crate::wan::{self, Devices};
 use crate::{log, privilege, routing, sync};
 
 /// How often it looks when events keep coming: after each look a rest, and never
@@ -86,11 +87,13 @@ struct Watch {
     dir: PathBuf,
     config: Config,
     signals: Signals,
+    devices: Devices,
     keeper: routing::Keeper,
     routing_events: AsyncFd<Source<routing::Events>>,
     /// None where there is no IPv6.
     withdrawals: Option<AsyncFd<Source<routing::Withdrawals>>>,
     redirect_events: AsyncFd<Source<redirect::Events>>,
+    wan: Part,
     routing: Part,
     redirect: Part,
     journal: Journal,
@@ -129,10 +132,12 @@ impl Watch {
                 interrupt: signal(SignalKind::interrupt())?,
                 terminate: signal(SignalKind::terminate())?,
             },
+            devices: Devices::usual(),
             keeper,
             routing_events,
             withdrawals: None,
             redirect_events,
+            wan: Part::new("devices"),
             routing: Part::new("routing"),
             redirect: Part::new("redirect"),
             journal: Journal::default(),
@@ -157,7 +162,7 @@ impl Watch {
 
     /// Sleeps until there is something to hear.
     async fn wait(&mut self) -> Result<Wake, Error> {
-        let retry = [&self.routing, &self.redirect]
+        let retry = [&self.wan, &self.routing, &self.redirect]
             .into_iter()
             .filter_map(|part| part.retry)
             .min();
@@ -193,15 +198,15 @@ impl Watch {
     /// Reads all events, and what they mean for the parts.
     fn hear(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        for part in [&mut self.routing, &mut self.redirect] {
+        for part in [&mut self.wan, &mut self.routing, &mut self.redirect] {
             part.due |= part.retry.is_some_and(|time| time <= now);
         }
         let known = self.keeper.known();
-        let news = self
-            .routing_events
-            .get_mut()
-            .0
-            .drain(&self.config.routing, &known)?;
+        let news = self.routing_events.get_mut().0.drain(
+            &self.config.routing,
+            &self.devices.all_names(),
+            &known,
+        )?;
         self.keeper.note(&news);
         self.routing.due |= news.concerns_us;
         if let Some(withdrawals) = &self.withdrawals {
@@ -216,14 +221,15 @@ impl Watch {
     /// Mends the parts that something happened to.
     fn look(&mut self) {
         let start = Instant::now();
-        if !self.routing.due && !self.redirect.due {
+        if !self.wan.due && !self.routing.due && !self.redirect.due {
             return;
         }
+        self.look_for_devices();
         if std::mem::take(&mut self.routing.due) {
             self.look_at_routing();
         }
         if std::mem::take(&mut self.redirect.due) {
-            match sync::put_redirect(&self.config) {
+            match sync::put_redirect(&self.config, &self.devices.names()) {
                 Ok(redirect::Outcome::Unchanged) => self.redirect.is_right(),
                 Ok(redirect::Outcome::Written) => {
                     self.journal.tell("redirect: table written");
@@ -236,8 +242,30 @@ impl Watch {
         self.rested = self.rested.max(now) + PACE.max(now - start);
     }
 
+    /// Other devices are news to both parts.
+    fn look_for_devices(&mut self) {
+        self.wan.due = false;
+        let devices = match wan::find(&self.config) {
+            Ok(devices) => devices,
+            Err(error) => return self.wan.failed(&log::chain(&error)),
+        };
+        self.wan.is_right();
+        for line in &devices.left_out {
+            self.wan.say_once(line);
+        }
+        let names = devices.names();
+        if names != self.devices.names() {
+            self.routing.due = true;
+            self.redirect.due = true;
+            self.journal
+                .tell(&format!("the WAN is {}", names.join(", ")));
+        }
+        self.devices = devices;
+    }
+
     fn look_at_routing(&mut self) {
-        let outcome = match self.keeper.sync(&self.config.routing) {
+        let devices = self.devices.names();
+        let outcome = match self.keeper.sync(&self.config.routing, &devices) {
             Ok(outcome) => outcome,
             Err(error) => {
                 return self
@@ -285,6 +313,10 @@ impl Watch {
             log!("{}", log::chain(&error));
         }
         self.hear_withdrawals();
+        self.wan = Part {
+            due: true,
+            ..Part::new("devices")
+        };
         self.routing = Part {
             due: true,
             ..Part::new("routing")

@@ -391,7 +391,7 @@ said() {
 	prlimit --pid "$WATCH" --nofile=64:
 	eventually said 1 "redirect: in place again"
 	# It was tried in between, too.
-	said 1 "Too many open files"
+	said 1 "cannot be made: Too many open files"
 }
 
 @test "the watch and a file that cannot be replaced: said once, right when it can" {

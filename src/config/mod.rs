@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::input::Shown;
 
-pub use server::{SERVER_SYNTAX, Server, ServerError, is_device_name};
+pub use server::{SERVER_SYNTAX, Server, ServerError, is_device_name, is_plain_device_name};
 
 /// The file of this package, in the configuration directory.
 pub const CONFIG_FILE: &str = "gluon-wan";
@@ -58,7 +58,8 @@ pub enum Group {
 /// Which traffic goes to the WAN, and what the WAN is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routing {
-    /// Linux devices that are the WAN, at least one.
+    /// Linux devices that are the WAN. Empty where nothing is configured: then
+    /// [`crate::wan`] finds out.
     pub devices: Vec<String>,
     /// Whether IPv4 is separated too. Gluon leaves it together.
     pub ipv4: bool,
@@ -111,7 +112,7 @@ impl Default for Redirect {
 impl Default for Routing {
     fn default() -> Self {
         Self {
-            devices: vec!["br-wan".into()],
+            devices: Vec::new(),
             ipv4: false,
             ipv6: true,
             mark: Mark { value: 1, mask: 1 },

@@ -107,6 +107,13 @@ pub fn is_device_name(name: &str) -> bool {
             .any(|b| matches!(b, b'/' | b':' | b' ' | b'\t'..=b'\r' | 0xa0 | 0))
 }
 
+/// Whether it can also stand in nft's language, where a quote or backslash would
+/// end the name and an asterisk stand for others.
+#[must_use]
+pub fn is_plain_device_name(name: &str) -> bool {
+    is_device_name(name) && !name.contains(['"', '*', '\\'])
+}
+
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { addr, device, port } = self;

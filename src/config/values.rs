@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::{Config, Group, Mark, Server, is_device_name, number};
+use super::{Config, Group, Mark, Server, is_plain_device_name, number};
 
 /// Tables of the kernel's own: unspec, default, main, local (RT_TABLE_* of
 /// linux/rtnetlink.h).
@@ -69,9 +69,7 @@ fn is_account_name(text: &str) -> bool {
 pub fn device(text: &str) -> Result<String, String> {
     let expected = "the name of a network device: 1 to 15 characters, no blank, slash, colon, \
                     quote, asterisk or backslash";
-    // In nft's language, the last three would end the name or stand for others.
-    let fits = is_device_name(text) && !text.contains(['"', '*', '\\']);
-    check(fits, text.into(), expected)
+    check(is_plain_device_name(text), text.into(), expected)
 }
 
 /// What `list family` says.

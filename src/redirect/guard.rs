@@ -39,8 +39,8 @@ enum Family {
 }
 
 impl Guard {
-    /// Guards what `routing` separates.
-    pub fn new(routing: &Routing) -> Self {
+    /// Guards what `routing` separates; only `devices` are ways out.
+    pub fn new(routing: &Routing, devices: &[String]) -> Self {
         Self {
             mark: routing.mark,
             family: match (routing.ipv4, routing.ipv6) {
@@ -48,7 +48,7 @@ impl Guard {
                 (false, true) => Some(Family::Ipv6),
                 _ => None,
             },
-            devices: routing.devices.clone(),
+            devices: devices.to_vec(),
         }
     }
 
@@ -134,13 +134,13 @@ mod tests {
     #[test]
     fn the_rule_in_bytes() {
         let routing = |ipv4, ipv6, mask| Routing {
-            devices: vec!["wan".into()],
             ipv4,
             ipv6,
             mark: Mark { value: 0x10, mask },
             ..Routing::default()
         };
-        let of_ipv6 = Guard::new(&routing(false, true, 0xf0));
+        let guard = |ipv4, ipv6, mask| Guard::new(&routing(ipv4, ipv6, mask), &["wan".into()]);
+        let of_ipv6 = guard(false, true, 0xf0);
         assert_eq!(
             of_ipv6.rule().exprs,
             [
@@ -157,13 +157,13 @@ mod tests {
                 Expr::Drop,
             ]
         );
-        let of_ipv4 = Guard::new(&routing(true, false, u32::MAX)).rule().exprs;
+        let of_ipv4 = guard(true, false, u32::MAX).rule().exprs;
         assert_eq!(
             of_ipv4[..2],
             [Expr::MetaMark, Expr::Equals(0x10_u32.to_ne_bytes().into())]
         );
         assert_eq!(of_ipv4[2..4], [Expr::MetaNfProto, Expr::Equals(vec![2])]);
-        let of_both = Guard::new(&routing(true, true, u32::MAX)).rule().exprs;
+        let of_both = guard(true, true, u32::MAX).rule().exprs;
         assert!(!of_both.contains(&Expr::MetaNfProto));
     }
 
@@ -171,7 +171,7 @@ mod tests {
     fn all_bits_of_a_mark_need_no_mask() {
         let mut routing = Routing::default();
         routing.mark.mask = u32::MAX;
-        let text = Guard::new(&routing).to_string();
+        let text = Guard::new(&routing, &[]).to_string();
         assert!(
             text.contains("\t\tmeta mark 0x00000001 meta nfproto ipv6 "),
             "{text}"

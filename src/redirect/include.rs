@@ -308,6 +308,13 @@ mod tests {
              {}",
             include_str!("../../nft/one-group.nft")
         );
-        assert_eq!(text(&Table::new(vec![group], &Config::default())), expected);
+        assert_eq!(
+            text(&Table::new(
+                vec![group],
+                &Config::default(),
+                &["br-wan".into()]
+            )),
+            expected
+        );
     }
 }

@@ -38,14 +38,14 @@ pub enum Outcome {
     Written,
 }
 
-/// The table that the configuration asks for. Groups that do not exist are left
+/// The table that the configuration asks for, where the WAN has these `devices`. Groups that do not exist are left
 /// out, with a line in the log the first time.
 ///
 /// # Errors
 /// None of the groups exists.
-pub fn wanted(config: &Config) -> Result<Table, Error> {
+pub fn wanted(config: &Config, devices: &[String]) -> Result<Table, Error> {
     let groups = groups::find(&config.redirect.groups)?;
-    Ok(Table::new(groups, config))
+    Ok(Table::new(groups, config, devices))
 }
 
 /// Makes the kernel's table what it must be, in one transaction, unless it is.

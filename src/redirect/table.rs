@@ -45,15 +45,15 @@ pub struct Group {
 }
 
 impl Table {
-    /// A table for `groups`, at least one. Where two have the same number, the
+    /// A table for `groups`, at least one, and the WAN's `devices`. Where two have the same number, the
     /// first counts.
-    pub fn new(mut groups: Vec<Group>, config: &Config) -> Self {
+    pub fn new(mut groups: Vec<Group>, config: &Config, devices: &[String]) -> Self {
         let mut seen = BTreeSet::new();
         groups.retain(|group| seen.insert(group.gid));
         Self {
             groups,
             port: config.resolver.port,
-            guard: Guard::new(&config.routing),
+            guard: Guard::new(&config.routing, devices),
         }
     }
 
@@ -164,7 +164,11 @@ mod tests {
             gid,
             name: name.into(),
         };
-        Table::new(groups.iter().map(group).collect(), config)
+        let devices = match config.routing.devices.as_slice() {
+            [] => &["br-wan".to_owned()],
+            devices => devices,
+        };
+        Table::new(groups.iter().map(group).collect(), config, devices)
     }
 
     fn table(groups: &[(u32, &str)], port: u16) -> Table {

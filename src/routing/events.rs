@@ -60,30 +60,35 @@ impl Events {
         Ok(Self { netlink, own_port })
     }
 
-    /// Reads all events that wait. `known` are the indexes that the devices of
-    /// the configuration had at the last look.
+    /// Reads all events that wait. `names` are what a device of the WAN may be
+    /// called, `known` the indexes that they had at the last look.
     ///
     /// # Errors
     /// The socket's, other than lost events.
-    pub fn drain(&mut self, routing: &Routing, known: &[u32]) -> io::Result<News> {
+    pub fn drain(
+        &mut self,
+        routing: &Routing,
+        names: &[String],
+        known: &[u32],
+    ) -> io::Result<News> {
         let mut news = News::default();
         let own = self.own_port;
         news.lost = self.netlink.events(own, |message| {
-            read(&message, routing, known, &mut news);
+            read(&message, routing, names, known, &mut news);
         })?;
         news.concerns_us |= news.lost;
         Ok(news)
     }
 }
 
-fn read(message: &Message, routing: &Routing, known: &[u32], news: &mut News) {
+fn read(message: &Message, routing: &Routing, names: &[String], known: &[u32], news: &mut News) {
     match message.kind {
         libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
             news.concerns_us |= route_concerns_us(message.body, routing, known);
         }
         libc::RTM_NEWLINK | libc::RTM_DELLINK => {
             let deleted = message.kind == libc::RTM_DELLINK;
-            link(message.body, deleted, routing, known, news);
+            link(message.body, deleted, names, known, news);
         }
         _ => news.concerns_us = true,
     }
@@ -118,21 +123,26 @@ fn route_concerns_us(payload: &[u8], routing: &Routing, known: &[u32]) -> bool {
     })
 }
 
-fn link(payload: &[u8], deleted: bool, routing: &Routing, known: &[u32], news: &mut News) {
+fn link(payload: &[u8], deleted: bool, names: &[String], known: &[u32], news: &mut News) {
     let Ok(header) = LinkHeader::parse(payload) else {
         news.concerns_us = true;
         return;
     };
     // A bridge tells of its ports too, with a message of its own family.
     let attributes = payload.get(LINK_HEADER..).unwrap_or_default();
+    let is_named = |value: &[u8]| {
+        names
+            .iter()
+            .any(|name| value.strip_suffix(&[0]) == Some(name.as_bytes()))
+    };
     let named = NlasIterator::new(attributes)
         .map_while(Result::ok)
-        .any(|nla| {
-            nla.kind() == libc::IFLA_IFNAME
-                && routing
-                    .devices
-                    .iter()
-                    .any(|name| nla.value().strip_suffix(&[0]) == Some(name.as_bytes()))
+        .any(|nla| match nla.kind() {
+            libc::IFLA_IFNAME => is_named(nla.value()),
+            libc::IFLA_PROP_LIST => NlasIterator::new(nla.value())
+                .map_while(Result::ok)
+                .any(|altname| is_named(altname.value())),
+            _ => false,
         });
     if named || known.contains(&header.index) {
         news.concerns_us = true;

@@ -73,8 +73,8 @@ impl Keeper {
     ///
     /// # Errors
     /// The present state cannot be read; nothing was changed.
-    pub fn sync(&mut self, routing: &Routing) -> Result<Outcome, Error> {
-        let (present, wanted) = self.compare(routing)?;
+    pub fn sync(&mut self, routing: &Routing, devices: &[String]) -> Result<Outcome, Error> {
+        let (present, wanted) = self.compare(routing, devices)?;
         let changes = plan::plan(&wanted, &present);
         self.withdrawn.clear();
         self.remember(&wanted);
@@ -102,8 +102,12 @@ impl Keeper {
     ///
     /// # Errors
     /// The present state cannot be read.
-    pub fn compare(&mut self, routing: &Routing) -> Result<(Present, Wanted), Error> {
-        let present = self.read(routing)?;
+    pub fn compare(
+        &mut self,
+        routing: &Routing,
+        devices: &[String],
+    ) -> Result<(Present, Wanted), Error> {
+        let present = self.read(routing, devices)?;
         let mut wanted = wanted::wanted(routing, &present);
         if routing.ipv4 {
             wanted
@@ -127,13 +131,13 @@ impl Keeper {
             .collect();
     }
 
-    fn read(&mut self, routing: &Routing) -> Result<Present, Error> {
+    fn read(&mut self, routing: &Routing, devices: &[String]) -> Result<Present, Error> {
         let mut present = Present {
             withdrawn: self.withdrawn.clone(),
             moved: self.remembered(),
             ..Present::default()
         };
-        for name in &routing.devices {
+        for name in devices {
             let link = self.kernel.link(name).map_err(reading("network devices"))?;
             present.links.extend(link);
         }

@@ -95,12 +95,13 @@ pub struct Difference {
     pub obstacles: Vec<Obstacle>,
 }
 
-/// Puts rule and routes in place, once.
+/// Puts rule and routes in place, once. `devices` are the WAN's, by the names that
+/// the kernel has for them.
 ///
 /// # Errors
 /// What could not be done; everything else was.
-pub fn sync(routing: &Routing) -> Result<Outcome, Error> {
-    Keeper::open()?.sync(routing)?.whole()
+pub fn sync(routing: &Routing, devices: &[String]) -> Result<Outcome, Error> {
+    Keeper::open()?.sync(routing, devices)?.whole()
 }
 
 /// Removes all rules and routes of ours, in all tables; what was moved goes back
@@ -116,8 +117,8 @@ pub fn clear() -> Result<Outcome, Error> {
 ///
 /// # Errors
 /// The present state cannot be read.
-pub fn difference(routing: &Routing) -> Result<Difference, Error> {
-    let (present, wanted) = Keeper::open()?.compare(routing)?;
+pub fn difference(routing: &Routing, devices: &[String]) -> Result<Difference, Error> {
+    let (present, wanted) = Keeper::open()?.compare(routing, devices)?;
     let name = |index| keeper::name_of(&present.links, index);
     let rules = wanted.rules.iter().map(ToString::to_string);
     let words = |route: &Route| route::Shown(route, &name(route.device)).to_string();

@@ -72,8 +72,8 @@ pub enum Obstacle {
     /// Somebody's default route in the WAN's table through a device that is none
     /// of the WAN's: what is marked takes it, and is stopped by the guard.
     #[error(
-        "a default route of table {table} leads through {device}, which is not in `list device`: \
-         marked packets that take it are stopped; add {device} there if it is an uplink"
+        "a default route of table {table} leads through {device}, which is none of the WAN's devices: \
+         marked packets that take it are stopped; add {device} to `list device` if it is an uplink"
     )]
     Unlisted {
         /// The device.

@@ -15,6 +15,7 @@ use crate::config::{self, Config, STATIC_FILE};
 use crate::log;
 use crate::redirect::{self, Counted, include};
 use crate::routing;
+use crate::wan;
 
 /// Where there is this, fw4 is the firewall.
 const FW4: &str = "/sbin/fw4";
@@ -24,17 +25,22 @@ const RULESET_POST: &str = "/usr/share/nftables.d/ruleset-post";
 /// Everything, within a few seconds even where nothing answers.
 pub fn gather(config_dir: &Path, config: &Config) -> Facts {
     let groups: Vec<Group> = config.redirect.groups.iter().map(group).collect();
-    let table = wanted_table(&groups, config);
+    let names = wan::find(config)
+        .map(|devices| devices.names())
+        .map_err(|error| log::chain(&error));
+    let names_seen = names.as_deref().unwrap_or_default();
+    let table = wanted_table(&groups, config, names_seen);
     let path = config.redirect.include.as_deref();
     Facts {
-        devices: devices(&config.routing.devices),
+        devices: names.as_deref().map_err(Clone::clone).and_then(devices),
         port: config.resolver.port,
         table: present_table(table.as_ref()),
         include: path.map(|path| include_file(path, table.as_ref())),
         groups,
-        routing: routing::difference(&config.routing).map_err(|error| log::chain(&error)),
+        routing: routing::difference(&config.routing, names_seen)
+            .map_err(|error| log::chain(&error)),
         resolver: resolver(config_dir, config),
-        leaks: neighbours::leaks(config_dir, config),
+        leaks: neighbours::leaks(config_dir, config, names_seen),
     }
 }
 
@@ -93,14 +99,14 @@ fn group(group: &config::Group) -> Group {
 }
 
 /// None where no group exists.
-fn wanted_table(groups: &[Group], config: &Config) -> Option<redirect::Table> {
+fn wanted_table(groups: &[Group], config: &Config, devices: &[String]) -> Option<redirect::Table> {
     let found = groups.iter().filter_map(|group| {
         let name = group.name.clone();
         let gid = group.gid.clone().ok().flatten()?;
         Some(redirect::Group { gid, name })
     });
     let found: Vec<redirect::Group> = found.collect();
-    (!found.is_empty()).then(|| redirect::Table::new(found, config))
+    (!found.is_empty()).then(|| redirect::Table::new(found, config, devices))
 }
 
 fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {

@@ -30,7 +30,7 @@ const FALSE: [&str; 5] = ["0", "off", "false", "no", "disabled"];
 const WITHOUT_PEERS: [&str; 2] = ["none", "static"];
 
 /// The leaks that can be seen in files.
-pub fn leaks(config_dir: &Path, config: &Config) -> Leaks {
+pub fn leaks(config_dir: &Path, config: &Config, devices: &[String]) -> Leaks {
     let mut leaks = Leaks {
         network: config_dir.join(NETWORK),
         ..Leaks::default()
@@ -51,7 +51,7 @@ pub fn leaks(config_dir: &Path, config: &Config) -> Leaks {
         .chain([&RESOLV_CONF])
         .filter_map(|path| Some((path.into(), read(Path::new(path))?)))
         .collect();
-    let interfaces = match wan_interfaces(&network, &config.routing.devices) {
+    let interfaces = match wan_interfaces(&network, devices) {
         Ok(interfaces) => interfaces,
         Err(why) => {
             leaks.unread.push((leaks.network.clone(), why));
@@ -59,7 +59,7 @@ pub fn leaks(config_dir: &Path, config: &Config) -> Leaks {
         }
     };
     let wan = Wan {
-        devices: config.routing.devices.iter().map(String::as_str).collect(),
+        devices: devices.iter().map(String::as_str).collect(),
         interfaces: interfaces.iter().map(|(name, _)| name.as_str()).collect(),
         learned: servers(&learned).map(|(_, word)| word).collect(),
     };

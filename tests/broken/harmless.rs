@@ -16,7 +16,7 @@ pub fn in_range(config: &Config) {
         Group::Id(id) => (1..u32::MAX).contains(id),
         Group::Name(name) => is_account(name),
     }));
-    assert!((1..=50).contains(&routing.devices.len()));
+    assert!(routing.devices.len() <= 50);
     assert!(routing.devices.iter().all(|name| is_device_name(name)));
     assert!(routing.ipv4 || routing.ipv6);
     assert!(routing.mark.value != 0 && routing.mark.value & !routing.mark.mask == 0);
