@@ -15,6 +15,7 @@ pub mod input;
 pub mod log;
 pub mod netlink;
 pub mod privilege;
+pub mod pulse;
 pub mod ready;
 pub mod redirect;
 pub mod resolver;

@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
+use crate::pulse::Pulse;
 use crate::ready::{self, Source};
 use crate::redirect::{self, include};
 use crate::wan::{self, Devices};
@@ -140,7 +141,7 @@ impl Watch {
             wan: Part::new("devices"),
             routing: Part::new("routing"),
             redirect: Part::new("redirect"),
-            journal: Journal::default(),
+            journal: Journal::new(),
             rested: Instant::now(),
         };
         watch.hear_withdrawals();
@@ -152,6 +153,7 @@ impl Watch {
         loop {
             self.hear()?;
             self.look();
+            self.journal.looked([&self.routing, &self.redirect]);
             match self.wait().await? {
                 Wake::Look => sleep_until(self.rested - PACE * AHEAD).await,
                 Wake::Reload => self.reload(),
@@ -351,6 +353,8 @@ struct Part {
     retry: Option<Instant>,
     delay: Duration,
     said: HashSet<String>,
+    /// Why the last look failed.
+    trouble: Option<String>,
 }
 
 impl Part {
@@ -361,6 +365,7 @@ impl Part {
             retry: None,
             delay: RETRY.0,
             said: HashSet::new(),
+            trouble: None,
         }
     }
 
@@ -370,9 +375,11 @@ impl Part {
             self.said.clear();
         }
         self.delay = RETRY.0;
+        self.trouble = None;
     }
 
     fn failed(&mut self, reason: &str) {
+        self.trouble = Some(reason.to_owned());
         self.say_once(reason);
         // Events make it look sooner; they must not make it wait longer.
         if self.retry.is_none_or(|time| time <= Instant::now()) {
@@ -391,15 +398,37 @@ impl Part {
     }
 }
 
-/// Logs what was mended, but not without bounds.
-#[derive(Default)]
+/// Logs what was mended, but not without bounds; `status` is told of all of it.
 struct Journal {
+    /// None where another watch runs, or /var/run is full.
+    pulse: Option<Pulse>,
     since: Option<Instant>,
     told: u32,
 }
 
 impl Journal {
+    fn new() -> Self {
+        let pulse = Pulse::open()
+            .map_err(|error| log!("`gluon-wan status` will not see this watch: {error}"))
+            .ok();
+        Self {
+            pulse,
+            since: None,
+            told: 0,
+        }
+    }
+
+    fn looked(&mut self, parts: [&Part; 2]) {
+        if let Some(pulse) = &mut self.pulse {
+            let trouble = parts.into_iter().filter_map(|part| part.trouble.clone());
+            pulse.looked(&trouble.collect::<Vec<_>>());
+        }
+    }
+
     fn tell(&mut self, line: &str) {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.mended(line);
+        }
         let since = *self.since.get_or_insert_with(Instant::now);
         if since.elapsed() >= TOLD.1 {
             if self.told > TOLD.0 {
