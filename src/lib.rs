@@ -6,6 +6,7 @@
 //! the sockets of programs that cannot do it. [`config`] says what is wanted;
 //! [`sync`] puts it in place.
 
+pub mod accounts;
 pub mod cli;
 pub mod config;
 pub mod exec;

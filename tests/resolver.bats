@@ -316,12 +316,12 @@ first_answer_after() {
 	[ "$(seen node marked)" -gt 0 ]
 }
 
-@test "it runs as nobody, with one capability, and cannot get more" {
+@test "it runs as a user of its own, with one capability, and cannot get more" {
 	resolver_starts setpriv --groups 4,800
 	local status
 	status=$(on node cat "/proc/$(daemon_pid node resolver)/status")
-	grep -qP '^Uid:\t65534\t65534\t65534\t65534$' <<<"$status"
-	grep -qP '^Gid:\t65534\t65534\t65534\t65534$' <<<"$status"
+	grep -qP '^Uid:\t454\t454\t454\t454$' <<<"$status"
+	grep -qP '^Gid:\t454\t454\t454\t454$' <<<"$status"
 	grep -qP '^Groups:\s*$' <<<"$status"
 	grep -qP '^NoNewPrivs:\t1$' <<<"$status"
 	grep -qP '^CapInh:\t0+$' <<<"$status"
@@ -332,6 +332,42 @@ first_answer_after() {
 	[ "$(sed -n 's/^CapEff:\t//p' <<<"$status")" = "$(sed -n 's/^CapPrm:\t//p' <<<"$status")" ]
 	# Nor start anything.
 	on node grep -qP '^Max processes +0 +0 ' "/proc/$(daemon_pid node resolver)/limits"
+}
+
+@test "another process of nobody cannot stop it" {
+	resolver_starts
+	run on node setpriv --reuid nobody --regid nogroup --clear-groups kill -9 "$(daemon_pid node resolver)"
+	[[ $output = *'not permitted'* ]]
+	resolver_answers
+}
+
+@test "nobody stands in where the package has made no user, and that is said" {
+	local passwd=$LAB_DIR/node/etc/passwd
+	cp "$passwd" "$LAB_DIR/passwd"
+	sed -i /^gluon-wan:/d "$passwd"
+	daemon node resolver "$(gluon_wan_path)" resolver
+	wait_for 5 resolver_answers || true
+	cp "$LAB_DIR/passwd" "$passwd"
+	resolver_answers
+	on node grep -qP '^Uid:\t65534\t65534\t65534\t65534$' "/proc/$(daemon_pid node resolver)/status"
+	grep -q "there is no user 'gluon-wan', running as 'nobody'" "$LAB_DIR/node/resolver.log"
+}
+
+@test "a resolver whose own group is redirected would ask itself: it refuses to serve" {
+	local config=$LAB_DIR/node/etc/config/gluon-wan
+	printf 'config redirect\n\tlist group gluon-wan\n' >"$config"
+	run -1 on node "$(gluon_wan_path)" resolver
+	[[ $output = *"DNS of group 'gluon-wan' is redirected"*"nothing is served"*"option user"* ]]
+	# By its number, and of another user.
+	printf 'config redirect\n\tlist group gluon-fastd\n\tlist group 453\nconfig resolver\n\toption user dnsmasq\n' >"$config"
+	run -1 on node "$(gluon_wan_path)" resolver
+	[[ $output = *"DNS of group '453' is redirected"* ]]
+	# Nor does it go on when its group becomes one.
+	rm "$config"
+	resolver_starts
+	printf 'config redirect\n\tlist group gluon-wan\n' >"$config"
+	wait_for 5 daemon_ended node resolver
+	grep -q "DNS of group 'gluon-wan' is redirected" "$LAB_DIR/node/resolver.log"
 }
 
 @test "without the mark it refuses to serve, and nothing leaves" {

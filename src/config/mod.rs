@@ -91,7 +91,8 @@ pub struct Resolver {
     pub port: u16,
     /// Where netifd's servers are written to by the hotplug script. Absolute.
     pub resolv_file: PathBuf,
-    /// Who the resolver is, once its sockets are bound.
+    /// Who the resolver is, once its sockets are bound; see
+    /// [`crate::accounts::resolver`].
     pub user: String,
     /// How many queries may wait for an answer, 1 to 4096.
     pub max_inflight: usize,
@@ -128,7 +129,7 @@ impl Default for Resolver {
             listen: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             port: 54,
             resolv_file: "/var/gluon/wan-dnsmasq/resolv.conf".into(),
-            user: "nobody".into(),
+            user: "gluon-wan".into(),
             max_inflight: 150,
         }
     }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use nix::unistd::{Gid, Uid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -90,13 +91,15 @@ pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
     // First, because it has the better message: kernels of late want the same
     // capability for the filter of a listening TCP socket.
     privilege::may_mark(config.routing.mark.value)?;
+    let account = privilege::account(&config)?;
     let listening = listen(&config.resolver)?;
-    privilege::drop_to(&config.resolver.user, config.routing.mark.value)?;
+    privilege::drop_to(account.as_ref(), config.routing.mark.value)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(kernel("start the runtime"))?;
-    runtime.block_on(serve(dir, config, listening))
+    let user = account.map_or_else(|| Uid::effective().to_string(), |account| account.name);
+    runtime.block_on(serve(dir, config, &user, listening))
 }
 
 /// Binds all addresses. One whose family this kernel does not have is left out,
@@ -136,14 +139,13 @@ fn is_no_family(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(dir: &Path, config: Config, listening: Listening) -> Result<(), Error> {
+async fn serve(dir: &Path, config: Config, user: &str, listening: Listening) -> Result<(), Error> {
     let mark = config.routing.mark.value;
     let relay = Relay::new(mark, config.resolver.max_inflight, listening.udp)
         .map_err(kernel("start the relay"))?;
     log!(
-        "serving DNS on {} as {}, mark {mark:#x}",
-        listening.on.join(" and "),
-        config.resolver.user
+        "serving DNS on {} as {user}, mark {mark:#x}",
+        listening.on.join(" and ")
     );
     let mut tasks = JoinSet::new();
     for tcp in listening.tcp {
@@ -210,6 +212,7 @@ async fn follow_servers(dir: &Path, config: Config, relay: &Relay) -> Result<(),
                 _ = hangup.recv() => {}
             }
             supply.reload();
+            privilege::never_redirected(supply.config(), Gid::effective())?;
         }
     }
 }

@@ -5,10 +5,12 @@ use std::io;
 use caps::Capability;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::unistd::{Uid, User, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 use super::socket;
-use crate::privilege;
+use crate::accounts::{self, Account};
+use crate::config::{Config, Group};
+use crate::{log, privilege};
 
 /// What marking a socket needs: CAP_NET_RAW is enough since Linux 5.17,
 /// CAP_NET_ADMIN before. The lesser one is tried first.
@@ -23,6 +25,16 @@ pub enum Error {
          create it or set option user in section resolver"
     )]
     NoUser(String),
+    /// Its own queries would be redirected to it.
+    #[error(
+        "DNS of group '{0}' is redirected to the resolver, and that is the resolver's own group: \
+         its queries would come back to it, so nothing is served; \
+         set option user in section resolver to a user with another group"
+    )]
+    OwnGroup(Group),
+    /// The databases of users and groups cannot be read.
+    #[error("cannot look up users and groups")]
+    Accounts(#[from] io::Error),
     /// A system call failed.
     #[error(transparent)]
     Kernel(#[from] privilege::Error),
@@ -47,15 +59,49 @@ pub fn may_mark(mark: u32) -> Result<(), Error> {
     socket::probe_mark(mark).map_err(|source| Error::Mark { mark, source })
 }
 
-/// Becomes `user` (if we are root) and keeps only the capability for the mark,
+/// Who the resolver will be: if we are root, the user of the configuration; else
+/// none, and it stays who it is.
+///
+/// # Errors
+/// There is no such user, or its DNS is redirected to us.
+pub fn account(config: &Config) -> Result<Option<Account>, Error> {
+    let account = if Uid::effective().is_root() {
+        let account = accounts::resolver(config)?;
+        let wanted = &config.resolver.user;
+        let account = account.ok_or_else(|| Error::NoUser(wanted.clone()))?;
+        if account.name != *wanted {
+            log!("there is no user '{wanted}', running as '{}'", account.name);
+        }
+        Some(account)
+    } else {
+        None
+    };
+    let gid = account.as_ref().map_or_else(Gid::effective, |one| one.gid);
+    never_redirected(config, gid)?;
+    Ok(account)
+}
+
+/// Whether a resolver with this group may serve.
+///
+/// # Errors
+/// The group is redirected: each query of ours would come back, as another query
+/// to pass on.
+pub fn never_redirected(config: &Config, own: Gid) -> Result<(), Error> {
+    match accounts::redirected(config, own)? {
+        None => Ok(()),
+        Some(group) => Err(Error::OwnGroup(group.clone())),
+    }
+}
+
+/// Becomes `account`, if there is one, and keeps only the capability for the mark,
 /// which is tried out.
 ///
 /// # Errors
 /// Nothing may be served then.
-pub fn drop_to(user: &str, mark: u32) -> Result<(), Error> {
+pub fn drop_to(account: Option<&Account>, mark: u32) -> Result<(), Error> {
     privilege::gain_no_more_than(&[])?;
-    if Uid::effective().is_root() {
-        become_user(user)?;
+    if let Some(account) = account {
+        become_user(account)?;
     }
 
     let permitted = privilege::permitted()?;
@@ -83,13 +129,11 @@ pub fn start_nothing_more() -> io::Result<()> {
 }
 
 /// From root, with all capabilities until they are lowered.
-fn become_user(name: &str) -> Result<(), Error> {
-    let known = User::from_name(name).map_err(kernel("look the user up"))?;
-    let user = known.ok_or_else(|| Error::NoUser(name.to_owned()))?;
+fn become_user(account: &Account) -> Result<(), Error> {
     prctl::set_keepcaps(true).map_err(kernel("keep capabilities"))?;
     setgroups(&[]).map_err(kernel("leave all groups"))?;
-    setgid(user.gid).map_err(kernel("change the group"))?;
-    setuid(user.uid).map_err(kernel("change the user"))
+    setgid(account.gid).map_err(kernel("change the group"))?;
+    setuid(account.uid).map_err(kernel("change the user"))
 }
 
 fn kernel(what: &'static str) -> impl Fn(nix::Error) -> Error {

@@ -38,6 +38,12 @@ impl Supply {
         }
     }
 
+    /// The configuration in use.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The files that decide.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {

@@ -106,11 +106,13 @@ machine_files() {
 	cat >"$dir/etc/passwd" <<-END
 		root:x:0:0:root:/root:/bin/sh
 		nobody:x:65534:65534:nobody:/nonexistent:/bin/false
+		gluon-wan:x:454:454:gluon-wan:/nonexistent:/bin/false
 		dnsmasq:x:453:453:dnsmasq:/nonexistent:/bin/false
 	END
 	cat >"$dir/etc/group" <<-END
 		root:x:0:
 		nogroup:x:65534:
+		gluon-wan:x:454:
 		dnsmasq:x:453:
 	END
 	printf 'passwd: files\ngroup: files\nhosts: files dns\n' >"$dir/etc/nsswitch.conf"
