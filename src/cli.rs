@@ -17,6 +17,8 @@ const CONFIG_DIR: &str = "/etc/config";
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invocation {
+    /// Whether messages go to syslog instead of standard error.
+    pub syslog: bool,
     /// Holds the UCI files.
     pub config_dir: PathBuf,
     /// What to do.
@@ -81,6 +83,7 @@ Commands:
 
 Options:
   -c, --config DIR    where the UCI files are (default: $UCI_CONFIG_DIR or /etc/config)
+      --syslog        write messages to syslog instead of standard error
   -h, --help          this text, or that of a command
   -V, --version       the version
 
@@ -170,11 +173,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
     }
     let mut parser = lexopt::Parser::from_iter(args);
     let mut config_dir = default_config_dir();
+    let mut syslog = false;
     loop {
         let command = match next(&mut parser, "gluon-wan")? {
             Some(Short('c') | Long("config")) => {
                 let dir = parser.value().map_err(|error| wrong("gluon-wan", error))?;
                 config_dir = dir.into();
+                continue;
+            }
+            Some(Long("syslog")) => {
+                syslog = true;
                 continue;
             }
             Some(Short('h') | Long("help")) => Command::Show(HELP),
@@ -189,6 +197,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
             None => return Err(wrong("gluon-wan", "a command is missing")),
         };
         return Ok(Invocation {
+            syslog,
             config_dir,
             command,
         });
@@ -265,6 +274,7 @@ fn wrapper(args: &[OsString]) -> Result<Invocation, UsageError> {
         }),
     };
     Ok(Invocation {
+        syslog: false,
         config_dir: default_config_dir(),
         command,
     })
@@ -328,6 +338,8 @@ mod tests {
         }
         let invocation = parse(words("gluon-wan --config=/tmp/x clear")).unwrap();
         assert_eq!(invocation.config_dir, PathBuf::from("/tmp/x"));
+        assert!(!invocation.syslog);
+        assert!(parse(words("gluon-wan --syslog sync")).unwrap().syslog);
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Files {
         if let Some(remark) = &remark
             && self.said.as_ref() != Some(remark)
         {
-            log!("{remark}");
+            log::warning!("{remark}");
         }
         self.said = remark;
     }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(Failure(code, error)) => {
-            log!("{}", log::chain(&*error));
+            log::error!("{}", log::chain(&*error));
             ExitCode::from(code)
         }
     }
@@ -34,6 +34,9 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, Failure> {
     let usage = |error| Failure(EXIT_USAGE, Box::new(error));
     let invocation = cli::parse(std::env::args_os()).map_err(usage)?;
+    if invocation.syslog {
+        log::to_syslog();
+    }
     let load = || {
         let refused = |error| Failure(EXIT_USAGE, Box::new(error));
         Config::load(&invocation.config_dir).map_err(refused)

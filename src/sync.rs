@@ -57,13 +57,16 @@ pub fn sync(config: &Config) -> Result<(), Error> {
     let devices = failures
         .catch(wan::find(config))
         .unwrap_or_else(wan::Devices::usual);
-    devices.left_out.iter().for_each(|line| log!("{line}"));
+    devices
+        .left_out
+        .iter()
+        .for_each(|line| log::warning!("{line}"));
     let devices = devices.names();
     if let Some(outcome) = failures.catch(routing::sync(&config.routing, &devices)) {
         outcome
             .obstacles
             .iter()
-            .for_each(|obstacle| log!("{obstacle}"));
+            .for_each(|obstacle| log::warning!("{obstacle}"));
     }
     failures.catch(put_redirect(config, &devices));
     failures.into_result()

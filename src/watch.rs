@@ -65,7 +65,7 @@ pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
     sync::may_change()?;
     // Without that, it does its work no worse.
     if let Err(error) = give_up_privileges() {
-        log!(
+        log::warning!(
             "runs with more privileges than it needs: {}",
             log::chain(&error)
         );
@@ -300,7 +300,7 @@ impl Watch {
         let config = match Config::load(&self.dir) {
             Ok(config) => config,
             Err(error) => {
-                log!(
+                log::error!(
                     "{}; the old configuration stays in force",
                     log::chain(&error)
                 );
@@ -312,7 +312,7 @@ impl Watch {
             && self.config.redirect.include.as_ref() != Some(&path)
             && let Err(error) = include::remove(&path)
         {
-            log!("{}", log::chain(&error));
+            log::warning!("{}", log::chain(&error));
         }
         self.hear_withdrawals();
         self.wan = Part {
@@ -327,7 +327,7 @@ impl Watch {
             due: true,
             ..Part::new("redirect")
         };
-        log!("configuration read again");
+        log::notice!("configuration read again");
     }
 
     /// Listens to routers while IPv6 is looked after.
@@ -338,7 +338,7 @@ impl Watch {
             match routing::Withdrawals::open().and_then(register) {
                 Ok(withdrawals) => self.withdrawals = Some(withdrawals),
                 Err(error) => {
-                    log!("a router that says goodbye will not be heard: {error}");
+                    log::warning!("a router that says goodbye will not be heard: {error}");
                 }
             }
         }
@@ -371,7 +371,7 @@ impl Part {
 
     fn is_right(&mut self) {
         if self.retry.take().is_some() {
-            log!("{}: in place again", self.name);
+            log::notice!("{}: in place again", self.name);
             self.said.clear();
         }
         self.delay = RETRY.0;
@@ -393,7 +393,7 @@ impl Part {
             self.said.clear();
         }
         if self.said.insert(line.to_owned()) {
-            log!("{line}");
+            log::warning!("{line}");
         }
     }
 }
@@ -409,7 +409,7 @@ struct Journal {
 impl Journal {
     fn new() -> Self {
         let pulse = Pulse::open()
-            .map_err(|error| log!("`gluon-wan status` will not see this watch: {error}"))
+            .map_err(|error| log::warning!("`gluon-wan status` will not see this watch: {error}"))
             .ok();
         Self {
             pulse,
@@ -432,16 +432,16 @@ impl Journal {
         let since = *self.since.get_or_insert_with(Instant::now);
         if since.elapsed() >= TOLD.1 {
             if self.told > TOLD.0 {
-                log!("{} changes were not logged", self.told - TOLD.0);
+                log::notice!("{} changes were not logged", self.told - TOLD.0);
             }
             self.since = Some(Instant::now());
             self.told = 0;
         }
         self.told += 1;
         if self.told <= TOLD.0 {
-            log!("{line}");
+            log::notice!("{line}");
         } else if self.told == TOLD.0 + 1 {
-            log!(
+            log::notice!(
                 "more changes than {} in {} s: not logged one by one",
                 TOLD.0,
                 TOLD.1.as_secs()

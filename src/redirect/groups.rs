@@ -20,7 +20,7 @@ pub fn find(configured: &[config::Group]) -> Result<Vec<Group>, Error> {
     for group in configured {
         let gid = gid(group)?;
         let name = group.to_string();
-        warn_once(&name, gid.is_none());
+        tell_once(group, gid.is_none());
         found.extend(gid.map(|gid| Group { gid, name }));
     }
     if found.is_empty() {
@@ -51,13 +51,20 @@ pub fn gid(group: &config::Group) -> Result<Option<u32>, Error> {
 
 /// Says that a group is missing when it was not already; `sync --watch` looks
 /// them up at every event.
-fn warn_once(name: &str, missing: bool) {
+fn tell_once(group: &config::Group, missing: bool) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = group.to_string();
     if !missing {
-        said.remove(name);
-    } else if said.insert(name.into()) {
-        log!("group '{name}' does not exist, its DNS is not redirected");
+        said.remove(&name);
+    } else if said.insert(name.clone()) {
+        // Gluon has, according to its age, one or the other.
+        let level = match config::Redirect::default().groups.contains(group) {
+            true => log::Level::Info,
+            false => log::Level::Warning,
+        };
+        let told = format_args!("group '{name}' does not exist, its DNS is not redirected");
+        log::line(level, told);
     }
 }
 

@@ -157,7 +157,7 @@ impl Kernel {
         static SAID: Once = Once::new();
         if let Err(error) = flows::forget(&mut self.netlink) {
             SAID.call_once(|| {
-                log!(
+                log::warning!(
                     "a look-up from before the redirect may still go around it for some seconds: \
                      conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
                 );

@@ -126,7 +126,9 @@ fn listen(resolver: &config::Resolver) -> Result<Listening, Error> {
     }
     match missing {
         Some(error) if listening.udp.is_empty() => return Err(error),
-        Some(error) => log!("{error}: this kernel has no such address, serving without it"),
+        Some(error) => {
+            log::warning!("{error}: this kernel has no such address, serving without it")
+        }
         None => {}
     }
     Ok(listening)
@@ -143,7 +145,7 @@ async fn serve(dir: &Path, config: Config, user: &str, listening: Listening) -> 
     let mark = config.routing.mark.value;
     let relay = Relay::new(mark, config.resolver.max_inflight, listening.udp)
         .map_err(kernel("start the relay"))?;
-    log!(
+    log::notice!(
         "serving DNS on {} as {user}, mark {mark:#x}",
         listening.on.join(" and ")
     );

@@ -70,7 +70,7 @@ pub fn account(config: &Config) -> Result<Option<Account>, Error> {
         let wanted = &config.resolver.user;
         let account = account.ok_or_else(|| Error::NoUser(wanted.clone()))?;
         if account.name != *wanted {
-            log!("there is no user '{wanted}', running as '{}'", account.name);
+            log::warning!("there is no user '{wanted}', running as '{}'", account.name);
         }
         Some(account)
     } else {

@@ -75,8 +75,8 @@ impl Supply {
         }
         let shown: Vec<String> = servers.iter().map(ToString::to_string).collect();
         match shown.as_slice() {
-            [] => log!("no server is known: queries fail until one is"),
-            shown => log!("servers: {}", shown.join(", ")),
+            [] => log::warning!("no server is known: queries fail until one is"),
+            shown => log::notice!("servers: {}", shown.join(", ")),
         }
         self.servers = Some(servers);
         self.servers.as_deref()
@@ -107,7 +107,7 @@ impl Supply {
 /// Logs what was not said last time.
 fn say_news(said: &mut Vec<String>, remarks: Vec<String>) {
     for remark in remarks.iter().filter(|remark| !said.contains(remark)) {
-        log!("{remark}");
+        log::warning!("{remark}");
     }
     *said = remarks;
 }

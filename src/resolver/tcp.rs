@@ -63,7 +63,7 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mark: u32) -> io::R
             Ok((stream, client)) => connections.add(&asking, stream, client),
             Err(error) => {
                 // Out of descriptors or memory, most likely: others must end first.
-                log!("a TCP client could not be accepted: {error}");
+                log::warning!("a TCP client could not be accepted: {error}");
                 sleep(Duration::from_secs(1)).await;
             }
         }
