@@ -72,7 +72,7 @@ pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
     }
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
+        .build_local(runtime::LocalOptions::default())?;
     runtime.block_on(async { Watch::new(dir, config)?.run().await })
 }
 

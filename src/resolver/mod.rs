@@ -96,7 +96,7 @@ pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
     privilege::drop_to(account.as_ref(), config.routing.mark.value)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(tokio::runtime::LocalOptions::default())
         .map_err(kernel("start the runtime"))?;
     let user = account.map_or_else(|| Uid::effective().to_string(), |account| account.name);
     runtime.block_on(serve(dir, config, &user, listening))
