@@ -27,13 +27,17 @@ LINT_DEPS = shellcheck jq git
 # Besides, of Debian's second toolchain: it has a standard library for arm64.
 CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
 	libnftnl-dev:arm64 libmnl-dev:arm64 libgcc-s1:arm64 qemu-system-arm cpio kmod binutils file
-MIPS_DEPS = rustc-web cargo-web rust-web-src
+MIPSEL_DEPS = $(SMALL_DEPS) gcc-mipsel-linux-gnu libc6-dev-mipsel-cross libnftnl-dev:mipsel libmnl-dev:mipsel \
+	libgcc-s1:mipsel qemu-system-mips cpio kmod binutils file
+# Debian's second toolchain comes with the source of the standard library.
+SMALL_DEPS = rustc-web cargo-web rust-web-src
 # The tools read what the compiler's own LLVM writes.
 COVERAGE_DEPS = llvm-$(shell rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
 
-.PHONY: help build demo test soak bench mutants coverage reproducible lint install clean cross-arm64 check-mips \
-	deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-mips deps-coverage
+.PHONY: help build small demo test soak bench mutants coverage reproducible lint install clean cross-arm64 \
+	cross-mipsel check-mips deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-small deps-mipsel \
+	deps-coverage
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
@@ -41,12 +45,14 @@ help:
 	@echo 'make soak     breaks a node in all ways for MINUTES=5, and looks whether it comes back'
 	@echo 'make lint     checks format, code, shell, licences and sources of crates'
 	@echo 'make build    builds $(BIN) and $(LIB)'
+	@echo 'make small    builds $(SMALL_BIN), with the standard library made for size as well'
 	@echo 'make bench    measures'
 	@echo 'make mutants  breaks $(MUTANTS) in every small way; tests should notice each (MUTANTS=...)'
 	@echo 'make install  installs what is built; DESTDIR, BIN, LIB, SBINDIR, BINDIR, LIBDIR, WRAPPER'
 	@echo 'make coverage  runs all tests and says which lines none of them reached'
 	@echo 'make reproducible  builds twice in different places and compares'
 	@echo 'make cross-arm64  builds for arm64 with Debian'\''s packages, and shows that it runs there'
+	@echo 'make cross-mipsel  the same for little-endian MIPS (24Kc)'
 	@echo 'make check-mips  compiles for 32-bit big-endian MIPS'
 	@echo 'make deps     installs all Debian packages that these need (as root)'
 	@echo 'make clean    removes what was built'
@@ -54,14 +60,31 @@ help:
 # What is compiled leaves its path in panic messages. Without those of this machine
 # the binary is the same wherever it is built, and smaller (docs/dependencies.md).
 # Of the registry's sources there is one folder for each registry.
-REMAP = RUSTFLAGS="$$RUSTFLAGS $$(printf -- '--remap-path-prefix=%s/= ' \
-	$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/* $(CURDIR))"
+REMAP = $$(printf -- '--remap-path-prefix=%s/= ' \
+	$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/* $(CURDIR) /usr/lib/rustlib/src/rust)
+# Relative relocations take 2 bytes in place of 24. glibc knows them since 2.36 (an older one
+# says so and does not start the program), musl since 1.2.4.
+RELR = -Clink-arg=-Wl,-z,pack-relative-relocs
+FLAGS = RUSTFLAGS="$$RUSTFLAGS $(REMAP) $(RELR) -Clink-arg=-Wl,--build-id=none"
 
 # Once fetched, nothing needs the network.
 build: deps-build
 	$(CARGO) fetch --locked
-	$(REMAP) $(CARGO) build --release --locked --offline
-	$(REMAP) $(CARGO) build --profile preload -p packetmark --locked --offline
+	$(FLAGS) $(CARGO) build --release --locked --offline
+	$(FLAGS) $(CARGO) build --profile preload -p packetmark --locked --offline
+
+# A standard library that is built along, for size, and panics that end the program without a
+# word of where: as the package does where OpenWrt's toolchain allows it. These switches are
+# unstable, so they go with one compiler, the one that OpenWrt pins or, here, Debian's.
+SMALL = RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_PROFILE_RELEASE_OPT_LEVEL=z
+SMALL_FLAGS = -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=shallow $(REMAP) \
+	-Clink-arg=-Wl,--build-id=none
+SMALL_CARGO = /usr/bin/cargo build -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size --release --locked
+SMALL_BIN = target/small/$(HOST)/release/gluon-wan
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+small: deps-build deps-small
+	$(SMALL) CARGO_TARGET_DIR=target/small RUSTFLAGS="$(SMALL_FLAGS) $(RELR)" $(SMALL_CARGO) --target $(HOST)
 
 demo: deps-lab build
 	tests/demo $(BIN)
@@ -123,12 +146,25 @@ CROSS_CARGO = CARGO_TARGET_DIR=$(CROSS) RUSTC=/usr/bin/rustc \
 cross-arm64: deps-lab deps-cross
 	$(CROSS_CARGO) build --release --locked --target aarch64-unknown-linux-gnu
 	$(CROSS_CARGO) build --profile preload -p packetmark --locked --target aarch64-unknown-linux-gnu
-	tests/cross/arm64 $(CROSS)/node $(CROSS)/aarch64-unknown-linux-gnu/release/gluon-wan \
+	tests/cross/boot arm64 $(CROSS)/node $(CROSS)/aarch64-unknown-linux-gnu/release/gluon-wan \
 		$(CROSS)/aarch64-unknown-linux-gnu/preload/libpacketmark.so
+
+# Addresses are fixed at link time there: position-independent code costs every function of
+# MIPS a few instructions, 40 kB in all.
+MIPSEL = mipsel-unknown-linux-gnu
+MIPSEL_ENV = CARGO_TARGET_DIR=$(CROSS) PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_LIBDIR=/usr/lib/mipsel-linux-gnu/pkgconfig \
+	CARGO_TARGET_MIPSEL_UNKNOWN_LINUX_GNU_LINKER=mipsel-linux-gnu-gcc
+
+cross-mipsel: deps-lab deps-mipsel
+	$(SMALL) $(MIPSEL_ENV) RUSTFLAGS="$(SMALL_FLAGS) -Crelocation-model=static" $(SMALL_CARGO) --target $(MIPSEL)
+	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc $(MIPSEL_ENV) /usr/bin/cargo build -Zbuild-std=core --profile preload \
+		-p packetmark --locked --target $(MIPSEL)
+	tests/cross/boot mipsel $(CROSS)/node-mipsel $(CROSS)/$(MIPSEL)/release/gluon-wan \
+		$(CROSS)/$(MIPSEL)/preload/libpacketmark.so
 
 # Big-endian, 32 bits, no 64-bit atomics. Needs no linker, because nothing is
 # linked, and compiles the standard library, for which there is no package.
-check-mips: deps-build deps-mips
+check-mips: deps-build deps-small
 	CARGO_TARGET_DIR=target/mips RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 PKG_CONFIG_ALLOW_CROSS=1 \
 		/usr/bin/cargo check -Zbuild-std=std,panic_abort --workspace --locked --target mips-unknown-linux-musl
 
@@ -151,5 +187,8 @@ deps-cross:
 	@tests/deps $(CROSS_DEPS)
 deps-coverage:
 	@tests/deps $(COVERAGE_DEPS)
-deps-mips:
-	@tests/deps $(MIPS_DEPS)
+deps-small:
+	@tests/deps $(SMALL_DEPS)
+deps-mipsel:
+	@dpkg --print-foreign-architectures | grep -qx mipsel || dpkg --add-architecture mipsel
+	@tests/deps $(MIPSEL_DEPS)
