@@ -276,7 +276,10 @@ mod tests {
             // The request, then an attribute that is none of ours, then the words.
             body.extend(emit(24, 0, 7, b"abcdef"));
             body.extend([0, 0]);
-            body.extend([8, 0, 2, 0, 1, 0, 0, 0]);
+            for half in [8_u16, 2] {
+                body.extend(half.to_ne_bytes());
+            }
+            body.extend(1_u32.to_ne_bytes());
             body.extend((4 + words.len() as u16).to_ne_bytes());
             body.extend(ATTR_MSG.to_ne_bytes());
             body.extend(words);

@@ -222,7 +222,13 @@ mod tests {
 
     #[test]
     fn a_request_is_a_message() {
-        let bytes = request(0x0a01, 5, 77, 1, &[4, 0, 1, 0]);
+        let bytes = request(
+            0x0a01,
+            5,
+            77,
+            1,
+            &[4_u16.to_ne_bytes(), 1_u16.to_ne_bytes()].concat(),
+        );
         let mut two = [bytes.as_slice(), &bytes].concat();
         let mut rest = two.as_slice();
         for _ in 0..2 {
