@@ -33,6 +33,86 @@ pub struct Netlink {
     sequence: u32,
 }
 
+/// Whoever answers requests: the kernel or, in the simulation, a model of it.
+pub trait Requests {
+    /// What events that these requests cause carry as their origin
+    /// ([`Message::port`]).
+    fn port(&self) -> u32;
+
+    /// See [`Netlink::request`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn request(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Refused>;
+
+    /// One dump; false when it was interrupted by changes (NLM_F_DUMP_INTR).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn dump_once(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, Refused>;
+}
+
+impl Requests for Netlink {
+    fn port(&self) -> u32 {
+        Self::port(self)
+    }
+
+    fn request(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Refused> {
+        Self::request(self, kind, flags, body, take)
+    }
+
+    fn dump_once(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        mut take: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, Refused> {
+        self.send(kind, REQUEST | DUMP, body)?;
+        self.answer(&mut take)
+    }
+}
+
+/// What [`Netlink::dump`] does, whoever answers.
+///
+/// # Errors
+/// What the kernel says; EINTR when the objects change faster than they can be
+/// read.
+pub fn whole_dump<T>(
+    requests: &mut (impl Requests + ?Sized),
+    kind: u16,
+    body: &[u8],
+    mut keep: impl FnMut(&[u8], &mut Vec<T>),
+) -> Result<Vec<T>, Refused> {
+    let mut kept = Vec::new();
+    for _ in 0..DUMPS {
+        kept.clear();
+        if requests.dump_once(kind, body, &mut |message| keep(message, &mut kept))? {
+            return Ok(kept);
+        }
+    }
+    Err(Refused::because(
+        io::Error::from_raw_os_error(libc::EINTR),
+        "changes faster than it can be read",
+    ))
+}
+
 /// What libmnl wants of a buffer: aligned as nlmsghdr is.
 #[repr(align(8))]
 struct Aligned([u8; PIECE]);
@@ -136,21 +216,9 @@ impl Netlink {
         &mut self,
         kind: u16,
         body: &[u8],
-        mut keep: impl FnMut(&[u8], &mut Vec<T>),
+        keep: impl FnMut(&[u8], &mut Vec<T>),
     ) -> Result<Vec<T>, Refused> {
-        let mut kept = Vec::new();
-        for _ in 0..DUMPS {
-            kept.clear();
-            self.send(kind, REQUEST | DUMP, body)?;
-            let whole = self.answer(&mut |message| keep(message, &mut kept))?;
-            if whole {
-                return Ok(kept);
-            }
-        }
-        Err(Refused::because(
-            io::Error::from_raw_os_error(libc::EINTR),
-            "changes faster than it can be read",
-        ))
+        whole_dump(self, kind, body, keep)
     }
 
     /// Sends `parts` of a batch, one transaction whose messages have the

@@ -74,23 +74,26 @@ impl Events {
         let mut news = News::default();
         let own = self.own_port;
         news.lost = self.netlink.events(own, |message| {
-            read(&message, routing, names, known, &mut news);
+            news.hear(&message, routing, names, known);
         })?;
         news.concerns_us |= news.lost;
         Ok(news)
     }
 }
 
-fn read(message: &Message, routing: &Routing, names: &[String], known: &[u32], news: &mut News) {
-    match message.kind {
-        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
-            news.concerns_us |= route_concerns_us(message.body, routing, known);
+impl News {
+    /// Adds what an event means. The others as in [`Events::drain`].
+    pub fn hear(&mut self, message: &Message, routing: &Routing, names: &[String], known: &[u32]) {
+        match message.kind {
+            libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
+                self.concerns_us |= route_concerns_us(message.body, routing, known);
+            }
+            libc::RTM_NEWLINK | libc::RTM_DELLINK => {
+                let deleted = message.kind == libc::RTM_DELLINK;
+                link(message.body, deleted, names, known, self);
+            }
+            _ => self.concerns_us = true,
         }
-        libc::RTM_NEWLINK | libc::RTM_DELLINK => {
-            let deleted = message.kind == libc::RTM_DELLINK;
-            link(message.body, deleted, names, known, news);
-        }
-        _ => news.concerns_us = true,
     }
 }
 

@@ -13,7 +13,7 @@ use super::route::{Family, MAIN, Route};
 use super::wanted::{self, Present, Wanted};
 use super::{Error, Outcome, reverse_path};
 use crate::config::Routing;
-use crate::netlink::Refused;
+use crate::netlink::{Refused, Requests};
 
 /// Keeps rule and routes in place for as long as it lives: it remembers which
 /// default routes were moved, so that one that is deleted comes back.
@@ -26,6 +26,8 @@ pub struct Keeper {
     /// The configuration for which all other tables were found to have nothing
     /// of ours. Nobody but us puts anything there.
     swept: Option<Routing>,
+    /// What time it is.
+    clock: fn() -> Instant,
 }
 
 impl Keeper {
@@ -34,13 +36,25 @@ impl Keeper {
     /// # Errors
     /// No socket to be had.
     pub fn open() -> Result<Self, Error> {
-        Ok(Self {
-            kernel: Kernel::open().map_err(Error::Socket)?,
+        let kernel = Kernel::open().map_err(Error::Socket)?;
+        Ok(Self::with(kernel, Instant::now))
+    }
+
+    /// Over what answers as the kernel does, with a clock of its own.
+    #[must_use]
+    pub fn over(requests: Box<dyn Requests>, clock: fn() -> Instant) -> Self {
+        Self::with(Kernel::over(requests), clock)
+    }
+
+    fn with(kernel: Kernel, clock: fn() -> Instant) -> Self {
+        Self {
+            kernel,
             links: Vec::new(),
             moved: Vec::new(),
             withdrawn: Vec::new(),
             swept: None,
-        })
+            clock,
+        }
     }
 
     /// The events that concern it, its own deeds excepted.
@@ -120,7 +134,7 @@ impl Keeper {
     }
 
     fn remember(&mut self, wanted: &Wanted) {
-        let now = Instant::now();
+        let now = (self.clock)();
         let moved = wanted
             .routes
             .iter()
@@ -161,7 +175,7 @@ impl Keeper {
     }
 
     fn remembered(&self) -> Vec<Route> {
-        let now = Instant::now();
+        let now = (self.clock)();
         let left = |until: Instant| {
             let seconds = until.saturating_duration_since(now).as_secs();
             i32::try_from(seconds).unwrap_or(i32::MAX)

@@ -14,7 +14,7 @@ use rtnetlink::packet_route::rule::RuleMessage;
 
 use super::message;
 use super::route::{Family, PROTOCOL, Route, Rule};
-use crate::netlink::{Bus, Netlink, Refused};
+use crate::netlink::{Bus, Netlink, Refused, Requests, whole_dump};
 
 /// A device as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,15 +40,20 @@ pub enum Add {
 }
 
 /// The socket for requests.
-pub struct Kernel(Netlink);
+pub struct Kernel(Box<dyn Requests>);
 
 impl Kernel {
+    /// Over what answers as the kernel does.
+    pub(super) fn over(requests: Box<dyn Requests>) -> Self {
+        Self(requests)
+    }
+
     /// Opens the socket. Needs no privilege; changes do.
     ///
     /// # Errors
     /// No socket to be had.
     pub fn open() -> io::Result<Self> {
-        Netlink::open(Bus::Route).map(Self)
+        Ok(Self(Box::new(Netlink::open(Bus::Route)?)))
     }
 
     /// What events that this socket caused carry as their origin.
@@ -65,17 +70,18 @@ impl Kernel {
         let name_and_nul = [name.as_bytes(), &[0]].concat();
         let request = LinkRequest(DefaultNla::new(libc::IFLA_IFNAME, name_and_nul));
         let mut link = None;
+        let mut take = |payload: &[u8]| {
+            if let Ok(header) = LinkHeader::parse(payload) {
+                link = Some(Link {
+                    index: header.index,
+                    name: name.to_owned(),
+                    up: header.flags.contains(LinkFlags::Up),
+                });
+            }
+        };
         let found = self
             .0
-            .request(libc::RTM_GETLINK, 0, &bytes(&request), |payload| {
-                if let Ok(header) = LinkHeader::parse(payload) {
-                    link = Some(Link {
-                        index: header.index,
-                        name: name.to_owned(),
-                        up: header.flags.contains(LinkFlags::Up),
-                    });
-                }
-            });
+            .request(libc::RTM_GETLINK, 0, &bytes(&request), &mut take);
         match found {
             Err(refused) if refused.is(libc::ENODEV) => Ok(None),
             other => other.map(|()| link),
@@ -89,12 +95,17 @@ impl Kernel {
     pub fn rules(&mut self, family: Family) -> Result<Vec<Rule>, Refused> {
         let mut request = RuleMessage::default();
         request.header.family = message::address_family(family);
-        self.0
-            .dump(libc::RTM_GETRULE, &bytes(&request), |payload, rules| {
+        let request = bytes(&request);
+        whole_dump(
+            &mut *self.0,
+            libc::RTM_GETRULE,
+            &request,
+            |payload, rules| {
                 let rule = RuleMessage::parse(payload).ok().and_then(message::rule);
                 // A kernel without the family answers with all others.
                 rules.extend(rule.filter(|rule| rule.family == family));
-            })
+            },
+        )
     }
 
     /// The routes of one table, through one device if that is given, that
@@ -145,12 +156,13 @@ impl Kernel {
         keep: impl Fn(&Route) -> bool,
     ) -> Result<Vec<Route>, Refused> {
         let request = bytes(request);
-        let dumped = self.0.dump(libc::RTM_GETROUTE, &request, |payload, kept| {
+        let take = |payload: &[u8], kept: &mut Vec<Route>| {
             if let Ok(message) = RouteMessage::parse(payload) {
                 let routes = message::routes(message).into_iter();
                 kept.extend(routes.filter(|route| route.family() == family && keep(route)));
             }
-        });
+        };
+        let dumped = whole_dump(&mut *self.0, libc::RTM_GETROUTE, &request, take);
         match dumped {
             // The table has never had a route.
             Err(refused) if refused.is(libc::ENOENT) => Ok(Vec::new()),
@@ -204,7 +216,7 @@ impl Kernel {
     }
 
     fn change(&mut self, kind: u16, flags: u16, message: &impl Emitable) -> Result<(), Refused> {
-        self.0.request(kind, flags, &bytes(message), |_| ())
+        self.0.request(kind, flags, &bytes(message), &mut |_| ())
     }
 
     /// Asks which way a packet would take (RTM_GETROUTE of one).
@@ -214,9 +226,10 @@ impl Kernel {
     pub(super) fn way(
         &mut self,
         packet: &RouteMessage,
-        take: impl FnMut(&[u8]),
+        mut take: impl FnMut(&[u8]),
     ) -> Result<(), Refused> {
-        self.0.request(libc::RTM_GETROUTE, 0, &bytes(packet), take)
+        self.0
+            .request(libc::RTM_GETROUTE, 0, &bytes(packet), &mut take)
     }
 }
 

@@ -34,7 +34,8 @@ impl Kernel {
         for addr in addrs {
             let _ = self.del_addr(addr.dev, addr.addr);
         }
-        self.routes.retain(|route| index == LO || !route.is_through(index));
+        self.routes
+            .retain(|route| index == LO || !route.is_through(index));
         if let Some(at) = self.links.iter().position(|link| link.index == index) {
             let link = self.links.remove(at);
             self.notices.push(Notice::Link { link, gone: true });
@@ -54,12 +55,7 @@ impl Kernel {
         let (lo4, lo6) = ("127.0.0.1".parse().unwrap(), "::1".parse().unwrap());
         if up {
             self.notices.push(Notice::Link { link, gone: false });
-            // fib_sync_up
-            for route in &mut self.routes {
-                for hop in &mut route.hops {
-                    hop.dead &= hop.dev != index;
-                }
-            }
+            self.sync_up(index);
             let addrs: Vec<Addr> = self.addrs_of(index).collect();
             for addr in addrs {
                 self.routes_of_addr4(addr);
@@ -111,6 +107,7 @@ impl Kernel {
             IpAddr::V4(_) => {
                 self.addrs.push(new);
                 self.routes_of_addr4(new);
+                self.sync_up(dev);
             }
             IpAddr::V6(_) => {
                 self.addrs.push(new);
@@ -200,15 +197,23 @@ impl Kernel {
                 && (route.dst == net || route.dst == Net::host(gone.addr))
         });
         if !self.addrs.iter().any(|other| other.addr == gone.addr) {
-            let lost = |route: &Route| {
-                route.family() == Family::V4 && route.prefsrc == Some(gone.addr)
-            };
+            let lost =
+                |route: &Route| route.family() == Family::V4 && route.prefsrc == Some(gone.addr);
             self.routes.retain(|route| !lost(route));
         }
         // "Last address was deleted from this interface. Disable IP."
         let v4 = |other: Addr| Family::of(other.addr) == Family::V4;
         if !self.addrs_of(gone.dev).any(v4) {
             self.sync_down4(gone.dev, true);
+        }
+    }
+
+    /// fib_sync_up, fib6_ifup.
+    fn sync_up(&mut self, dev: u32) {
+        if self.is_up(dev) {
+            for hop in self.routes.iter_mut().flat_map(|route| &mut route.hops) {
+                hop.dead &= hop.dev != dev;
+            }
         }
     }
 

@@ -11,13 +11,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use rtnetlink::packet_core::{Emitable, NetlinkBuffer, NetlinkHeader, Parseable};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use rtnetlink::packet_route::link::{
-    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteType};
 use rtnetlink::packet_route::rule::RuleMessage;
-use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::Socket;
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 use super::fib6::shares;
 use super::net::{Family, Net, net};
@@ -67,8 +65,19 @@ const TO4: [&str; 8] = [
     "198.51.100.2/32",
     "10.0.0.0/8",
 ];
-const VIA6: [&str; 5] = ["fe80::1", "fe80::2", "2001:db8:77::1", "2001:db8:78::1", "fd00:111::1"];
-const VIA4: [&str; 4] = ["192.168.77.1", "192.168.77.254", "10.20.0.1", "192.168.78.1"];
+const VIA6: [&str; 5] = [
+    "fe80::1",
+    "fe80::2",
+    "2001:db8:77::1",
+    "2001:db8:78::1",
+    "fd00:111::1",
+];
+const VIA4: [&str; 4] = [
+    "192.168.77.1",
+    "192.168.77.254",
+    "10.20.0.1",
+    "192.168.78.1",
+];
 const TARGETS: [&str; 13] = [
     "2001:db8:ff::53",
     "2001:db8:ff::1",
@@ -90,14 +99,29 @@ const METRICS: [u32; 6] = [0, 256, 512, 512, 1024, 65535];
 /// What is done to both; numbers are places in the lists above.
 #[derive(Debug, Clone)]
 enum Op {
-    Link { dev: usize, up: bool },
-    Addr { dev: usize, v6: bool, addr: usize, noprefixroute: bool },
-    DelAddr { nth: usize },
+    Link {
+        dev: usize,
+        up: bool,
+    },
+    Addr {
+        dev: usize,
+        v6: bool,
+        addr: usize,
+        noprefixroute: bool,
+    },
+    DelAddr {
+        nth: usize,
+    },
     Route(RouteOp),
     /// Deletes the nth route; with `loose` only by table and destination.
-    DelRoute { nth: usize, loose: bool },
+    DelRoute {
+        nth: usize,
+        loose: bool,
+    },
     Rule(RuleOp),
-    DelRule { nth: usize },
+    DelRule {
+        nth: usize,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -134,14 +158,34 @@ struct RuleOp {
 fn route_op() -> impl Strategy<Value = RouteOp> {
     let often_none = |range| prop::option::weighted(0.25, range);
     (
-        (any::<bool>(), 0..5_usize, 0..TABLES.len(), 0..10_usize, often_none(0..FROM6.len())),
-        (0..20_usize, 0..DEVICES.len(), prop::option::weighted(0.7, 0..5_usize)),
+        (
+            any::<bool>(),
+            0..5_usize,
+            0..TABLES.len(),
+            0..10_usize,
+            often_none(0..FROM6.len()),
+        ),
+        (
+            0..20_usize,
+            0..DEVICES.len(),
+            prop::option::weighted(0.7, 0..5_usize),
+        ),
         prop::option::weighted(0.1, (0..DEVICES.len(), 0..5_usize)),
-        (0..METRICS.len(), 3..5_u8, prop_oneof![3 => Just(0_u8), 1 => Just(1), 1 => Just(3)]),
+        (
+            0..METRICS.len(),
+            3..5_u8,
+            prop_oneof![3 => Just(0_u8), 1 => Just(1), 1 => Just(3)],
+        ),
         prop::bool::weighted(0.1),
     )
         .prop_map(
-            |((v6, how, table, to, from), (kind, dev, via), second, (metric, proto, pref), onlink)| RouteOp {
+            |(
+                (v6, how, table, to, from),
+                (kind, dev, via),
+                second,
+                (metric, proto, pref),
+                onlink,
+            )| RouteOp {
                 v6,
                 how,
                 table,
@@ -162,7 +206,15 @@ fn route_op() -> impl Strategy<Value = RouteOp> {
 fn rule_op() -> impl Strategy<Value = RuleOp> {
     (
         (any::<bool>(), 0..6_usize),
-        prop::option::weighted(0.5, prop_oneof![Just((1, 1)), Just((2, 3)), Just((0, 1)), Just((1, u32::MAX))]),
+        prop::option::weighted(
+            0.5,
+            prop_oneof![
+                Just((1, 1)),
+                Just((2, 3)),
+                Just((0, 1)),
+                Just((1, u32::MAX))
+            ],
+        ),
         prop::option::weighted(0.3, 0..5_usize),
         prop::option::weighted(0.2, 0..10_usize),
         prop::option::weighted(0.3, 0..2_usize),
@@ -170,17 +222,19 @@ fn rule_op() -> impl Strategy<Value = RuleOp> {
         0..12_usize,
         prop::option::weighted(0.3, prop_oneof![Just(0_u8), Just(1), Just(64)]),
     )
-        .prop_map(|((v6, priority), mark, from, to, iif, invert, action, suppress)| RuleOp {
-            v6,
-            priority,
-            mark,
-            from,
-            to,
-            iif,
-            invert,
-            action,
-            suppress,
-        })
+        .prop_map(
+            |((v6, priority), mark, from, to, iif, invert, action, suppress)| RuleOp {
+                v6,
+                priority,
+                mark,
+                from,
+                to,
+                iif,
+                invert,
+                action,
+                suppress,
+            },
+        )
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -301,7 +355,9 @@ impl Machine {
                 link.header.index = LO;
                 link.header.flags = LinkFlags::Up;
                 link.header.change_mask = LinkFlags::Up;
-                machine.request(libc::RTM_NEWLINK, 0, &bytes(&link)).unwrap();
+                machine
+                    .request(libc::RTM_NEWLINK, 0, &bytes(&link))
+                    .unwrap();
                 continue;
             }
             // Some kernels have no dummy; both kinds have a carrier and no ARP.
@@ -353,10 +409,18 @@ impl Machine {
     }
 
     fn dump(&mut self, kind: u16, body: &impl Emitable) -> Vec<Vec<u8>> {
-        self.request(kind, libc::NLM_F_DUMP as u16, &bytes(body)).unwrap()
+        self.request(kind, libc::NLM_F_DUMP as u16, &bytes(body))
+            .unwrap()
     }
 
-    fn addr(&mut self, kind: u16, dev: u32, addr: IpAddr, len: u8, noprefixroute: bool) -> Result<(), Errno> {
+    fn addr(
+        &mut self,
+        kind: u16,
+        dev: u32,
+        addr: IpAddr,
+        len: u8,
+        noprefixroute: bool,
+    ) -> Result<(), Errno> {
         let mut message = AddressMessage::default();
         message.header.family = address_family(Family::of(addr));
         message.header.prefix_len = len;
@@ -409,7 +473,9 @@ impl Machine {
         let mut request = RouteMessage::default();
         request.header.address_family = address_family(Family::of(flow.dst));
         request.header.destination_prefix_length = Family::of(flow.dst).width();
-        request.attributes.push(RouteAttribute::Destination(flow.dst.into()));
+        request
+            .attributes
+            .push(RouteAttribute::Destination(flow.dst.into()));
         if let Some(src) = flow.src {
             request.header.source_prefix_length = Family::of(src).width();
             request.attributes.push(RouteAttribute::Source(src.into()));
@@ -446,7 +512,9 @@ impl Machine {
         let any: SocketAddr = ("::".parse::<IpAddr>().unwrap(), 0).into();
         let socket = UdpSocket::bind(any).unwrap();
         let failed = |error: io::Error| error.raw_os_error().unwrap();
-        socket2::SockRef::from(&socket).set_mark(mark).map_err(failed)?;
+        socket2::SockRef::from(&socket)
+            .set_mark(mark)
+            .map_err(failed)?;
         socket.connect((dst, 53)).map_err(failed)?;
         Ok(socket.local_addr().unwrap().ip())
     }
@@ -455,11 +523,14 @@ impl Machine {
     fn reset(&mut self, model: &Kernel) {
         for family in [Family::V4, Family::V6] {
             let foreign = |rule: &Rule| {
-                ![LOCAL, MAIN, DEFAULT].iter().any(|t| *rule == boot_rule(family, *t))
+                ![LOCAL, MAIN, DEFAULT]
+                    .iter()
+                    .any(|t| *rule == boot_rule(family, *t))
             };
             while let Some(rule) = self.rules(family).into_iter().find(foreign) {
                 let message = message_of_rule(&rule);
-                self.request(libc::RTM_DELRULE, 0, &bytes(&message)).unwrap();
+                self.request(libc::RTM_DELRULE, 0, &bytes(&message))
+                    .unwrap();
             }
             // Asked to delete one without an action, the kernel deletes the first
             // of its priority.
@@ -517,7 +588,11 @@ fn model() -> Kernel {
 }
 
 /// Does it to both; says what each made of it.
-fn perform(op: &Op, model: &mut Kernel, machine: &mut Machine) -> Option<(Result<(), Errno>, Result<(), Errno>)> {
+fn perform(
+    op: &Op,
+    model: &mut Kernel,
+    machine: &mut Machine,
+) -> Option<(Result<(), Errno>, Result<(), Errno>)> {
     let both = |kind, flags, body: Vec<u8>, model: &mut Kernel, machine: &mut Machine| {
         let theirs = machine.request(kind, flags, &body).map(drop);
         let ours = model.request(kind, flags, &body, &mut |_| ());
@@ -530,9 +605,18 @@ fn perform(op: &Op, model: &mut Kernel, machine: &mut Machine) -> Option<(Result
             model.set_link(index, *up);
             None
         }
-        Op::Addr { dev, v6, addr, noprefixroute } => {
+        Op::Addr {
+            dev,
+            v6,
+            addr,
+            noprefixroute,
+        } => {
             let index = model.index(DEVICES[*dev])?;
-            let text = if *v6 { V6[addr % V6.len()] } else { V4[addr % V4.len()] };
+            let text = if *v6 {
+                V6[addr % V6.len()]
+            } else {
+                V4[addr % V4.len()]
+            };
             let (addr, len) = parse(text);
             // On one device at a time, and IPv6 only on what is up.
             if model.addrs.iter().any(|other| other.addr == addr) || *v6 && !model.is_up(index) {
@@ -567,7 +651,10 @@ fn perform(op: &Op, model: &mut Kernel, machine: &mut Machine) -> Option<(Result
                 Family::V6 => route
                     .hops
                     .iter()
-                    .map(|hop| Route { hops: vec![*hop], ..route.clone() })
+                    .map(|hop| Route {
+                        hops: vec![*hop],
+                        ..route.clone()
+                    })
                     .collect(),
             };
             let hops: Vec<&Route> = hops.iter().collect();
@@ -609,7 +696,10 @@ fn perform(op: &Op, model: &mut Kernel, machine: &mut Machine) -> Option<(Result
 fn words(routes: impl IntoIterator<Item = Route>) -> Vec<String> {
     let mut routes: Vec<Route> = routes.into_iter().collect();
     let all = routes.clone();
-    for route in routes.iter_mut().filter(|r| r.family() == Family::V6 && shares(r)) {
+    for route in routes
+        .iter_mut()
+        .filter(|r| r.family() == Family::V6 && shares(r))
+    {
         let like = |other: &&Route| {
             (other.table, other.dst, other.src, other.metric)
                 == (route.table, route.dst, route.src, route.metric)
@@ -623,7 +713,17 @@ fn words(routes: impl IntoIterator<Item = Route>) -> Vec<String> {
     let mut words: Vec<String> = routes
         .into_iter()
         // Broadcast, multicast and the router's own anycast are none of ours.
-        .filter(|r| matches!(r.kind, Kind::Unicast | Kind::Local | Kind::Unreachable | Kind::Blackhole | Kind::Prohibit | Kind::Throw))
+        .filter(|r| {
+            matches!(
+                r.kind,
+                Kind::Unicast
+                    | Kind::Local
+                    | Kind::Unreachable
+                    | Kind::Blackhole
+                    | Kind::Prohibit
+                    | Kind::Throw
+            )
+        })
         .filter(|r| r.dst != net("ff00::/8"))
         .map(|route| format!("{route:?}"))
         .collect();
@@ -640,25 +740,45 @@ struct Count {
 
 fn compare(model: &Kernel, machine: &mut Machine, count: &mut Count) -> Result<(), String> {
     for family in [Family::V4, Family::V6] {
-        let ours: Vec<&Rule> = model.rules.iter().filter(|rule| rule.family == family).collect();
+        let ours: Vec<&Rule> = model
+            .rules
+            .iter()
+            .filter(|rule| rule.family == family)
+            .collect();
         let theirs = machine.rules(family);
         if !ours.iter().copied().eq(&theirs) {
             return Err(format!("rules\n  model  {ours:?}\n  kernel {theirs:?}"));
         }
         let theirs = words(machine.routes(family, model));
-        let ours = words(model.routes.iter().filter(|r| r.family() == family).cloned());
+        let ours = words(
+            model
+                .routes
+                .iter()
+                .filter(|r| r.family() == family)
+                .cloned(),
+        );
         if ours != theirs {
             let missing: Vec<_> = theirs.iter().filter(|r| !ours.contains(r)).collect();
             let surplus: Vec<_> = ours.iter().filter(|r| !theirs.contains(r)).collect();
-            return Err(format!("routes\n  only the kernel has {missing:#?}\n  only the model has {surplus:#?}"));
+            return Err(format!(
+                "routes\n  only the kernel has {missing:#?}\n  only the model has {surplus:#?}"
+            ));
         }
     }
     count.states += 1;
     let targets = TARGETS.iter().map(|text| text.parse::<IpAddr>().unwrap());
     for dst in targets {
-        let own = model.addrs.iter().filter(|addr| addr.dev != LO).map(|addr| addr.addr);
+        let own = model
+            .addrs
+            .iter()
+            .filter(|addr| addr.dev != LO)
+            .map(|addr| addr.addr);
         let sources: Vec<Option<IpAddr>> = std::iter::once(None)
-            .chain(own.filter(|addr| addr.is_ipv4() == dst.is_ipv4()).take(2).map(Some))
+            .chain(
+                own.filter(|addr| addr.is_ipv4() == dst.is_ipv4())
+                    .take(2)
+                    .map(Some),
+            )
             .collect();
         for mark in [0, 1] {
             for src in &sources {
@@ -676,7 +796,9 @@ fn compare(model: &Kernel, machine: &mut Machine, count: &mut Count) -> Result<(
                 count.sources += 1;
                 // Several next hops: several sources.
                 if model.way(flow).len() == 1 && ours != theirs {
-                    return Err(format!("source of {flow:?}\n  model  {ours:?}\n  kernel {theirs:?}"));
+                    return Err(format!(
+                        "source of {flow:?}\n  model  {ours:?}\n  kernel {theirs:?}"
+                    ));
                 }
             }
         }
@@ -695,7 +817,9 @@ fn replay(history: &[Op], machine: &mut Machine, count: &mut Count) -> Result<()
         if let Some((ours, theirs)) = perform(op, &mut model, machine)
             && ours != theirs
         {
-            return Err(step(format!("the model says {ours:?}, the kernel {theirs:?}")));
+            return Err(step(format!(
+                "the model says {ours:?}, the kernel {theirs:?}"
+            )));
         }
         compare(&model, machine, count).map_err(step)?;
     }

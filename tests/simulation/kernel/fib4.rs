@@ -9,7 +9,9 @@ use libc::{EEXIST, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, ENOENT, ESRCH};
 
 use super::net::Family;
 use super::rules::Found;
-use super::{Errno, Flow, HOST, How, Kernel, Kind, LINK, LOCAL, MAIN, Notice, Route, UNIVERSE, Verdict};
+use super::{
+    Errno, Flow, HOST, How, Kernel, Kind, LINK, LOCAL, MAIN, Notice, Route, UNIVERSE, Verdict,
+};
 
 impl Kernel {
     /// fib_table_insert.
@@ -54,8 +56,7 @@ impl Kernel {
             // Sorted by TOS, the larger first, and by metric.
             _ => {
                 let behind = |other: &Route| {
-                    (other.family(), other.table, other.dst)
-                        == (Family::V4, route.table, route.dst)
+                    (other.family(), other.table, other.dst) == (Family::V4, route.table, route.dst)
                         && (other.tos < route.tos
                             || other.tos == route.tos && other.metric > route.metric)
                 };
@@ -168,7 +169,11 @@ impl Kernel {
             && !self.addrs.iter().any(|addr| addr.addr == src)
         {
             // __ip_dev_find
-            return vec![Verdict::Error(if flow.oif == 0 { EINVAL } else { ENETUNREACH })];
+            return vec![Verdict::Error(if flow.oif == 0 {
+                EINVAL
+            } else {
+                ENETUNREACH
+            })];
         }
         let found = self.by_rules(&flow, |table| self.table4(&flow, table, UNIVERSE));
         Self::verdicts(found)
@@ -188,9 +193,8 @@ impl Kernel {
             if let Some(errno) = route.kind.error() {
                 return Found::Refused(errno);
             }
-            let usable: Vec<(&Route, usize)> = usable4(route, flow.oif)
-                .map(|hop| (route, hop))
-                .collect();
+            let usable: Vec<(&Route, usize)> =
+                usable4(route, flow.oif).map(|hop| (route, hop)).collect();
             if !usable.is_empty() {
                 return Found::Routes(self.alternatives4(usable, flow.oif, scope));
             }

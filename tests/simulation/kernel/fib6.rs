@@ -19,6 +19,12 @@ pub const ADDRCONF_METRIC: u32 = 256;
 impl Kernel {
     /// ip6_route_add.
     pub(super) fn new_route6(&mut self, mut route: Route, how: How) -> Result<(), Errno> {
+        self.check_hop6(&mut route)?;
+        self.insert6(route, how)
+    }
+
+    /// fib6_add_rt2node.
+    pub(super) fn insert6(&mut self, mut route: Route, how: How) -> Result<(), Errno> {
         if route.metric == 0 {
             route.metric = USER_METRIC;
         }
@@ -26,8 +32,6 @@ impl Kernel {
         if route.src.is_some_and(|src| src.len == 0) {
             route.src = None;
         }
-        self.make_table(Family::V6, route.table);
-        self.check_hop6(&mut route)?;
         let node = |other: &Route| is_in_node(other, route.table, route.dst, route.src);
         let level = |other: &Route| node(other) && other.metric == route.metric;
         if self.routes.iter().any(level) {
@@ -101,7 +105,8 @@ impl Kernel {
     }
 
     /// ip6_route_info_create and fib6_nh_init.
-    pub(super) fn check_hop6(&self, route: &mut Route) -> Result<(), Errno> {
+    pub(super) fn check_hop6(&mut self, route: &mut Route) -> Result<(), Errno> {
+        self.make_table(Family::V6, route.table);
         if route.kind.error().is_some() {
             // "hold loopback dev/idev if we haven't done so"; flags are set anew,
             // and the preference is among them.
@@ -137,7 +142,7 @@ impl Kernel {
     fn check_gateway6(&self, route: &Route, gateway: IpAddr) -> Result<(), Errno> {
         let dev = route.hops[0].dev;
         let own = |addr: &super::Addr| addr.dev == dev && addr.addr == gateway;
-        if self.addrs.iter().any(|addr| own(addr)) {
+        if self.addrs.iter().any(own) {
             return Err(EINVAL);
         }
         if is_link_local(gateway) {
@@ -146,8 +151,10 @@ impl Kernel {
         if route.hops[0].onlink {
             return self.check_onlink6(dev, gateway);
         }
+        // It comes from nowhere: rules for `iif lo` do not count.
         let flow = Flow {
             oif: dev,
+            iif: 0,
             ..Flow::own(gateway, None, 0)
         };
         // ip6_route_check_nh: a route of the table, or any.
@@ -160,7 +167,8 @@ impl Kernel {
         if reaches(&self.table6(&flow, route.table)) {
             return Ok(());
         }
-        match self.by_rules(&flow, |table| self.table6(&flow, table)) {
+        // Nor does `suppress_prefixlength` (fib6_rule_suppress without a rt6_info).
+        match self.by_rules_unsuppressed(&flow, |table| self.table6(&flow, table)) {
             Ok(routes) if reaches(&Found::Routes(routes.clone())) => Ok(()),
             _ => Err(EHOSTUNREACH),
         }
@@ -248,7 +256,11 @@ impl Kernel {
             return Some(Found::Refused(errno));
         }
         let chosen: Vec<(&Route, usize)> = match shares(best) {
-            true => level.iter().filter(|r| shares(r)).map(|r| (*r, 0)).collect(),
+            true => level
+                .iter()
+                .filter(|r| shares(r))
+                .map(|r| (*r, 0))
+                .collect(),
             false => vec![(best, 0)],
         };
         Some(Found::Routes(chosen))

@@ -234,7 +234,10 @@ impl Flow {
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    Out { dev: u32, via: Option<IpAddr> },
+    Out {
+        dev: u32,
+        via: Option<IpAddr>,
+    },
     /// It is for the node itself.
     Local,
     /// It goes nowhere, and the sender is told so.

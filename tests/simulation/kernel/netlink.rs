@@ -101,9 +101,15 @@ impl Kernel {
         if more.is_empty() {
             return self.new_route(first.clone(), How::of_flags(flags));
         }
-        for (at, route) in routes.iter().enumerate() {
-            self.check_hop6(&mut route.clone())?;
-            if routes[..at].iter().any(|other| other.hops[0] == route.hops[0]) {
+        let mut routes = routes;
+        for at in 0..routes.len() {
+            let mut route = routes[at].clone();
+            self.check_hop6(&mut route)?;
+            routes[at] = route.clone();
+            if routes[..at]
+                .iter()
+                .any(|other| other.hops[0] == route.hops[0])
+            {
                 return Err(EEXIST);
             }
         }
@@ -113,7 +119,7 @@ impl Kernel {
                 0 => flags,
                 _ => flags & !(EXCL | REPLACE) | CREATE,
             });
-            if let Err(errno) = self.new_route(route.clone(), how) {
+            if let Err(errno) = self.insert6(route.clone(), how) {
                 for added in &routes[..at] {
                     let body = bytes(&self.message_of(added, &[added]));
                     let _ = self.request(libc::RTM_DELROUTE, 0, &body, &mut |_| ());
@@ -284,7 +290,9 @@ impl Kernel {
             let found = self.routes.iter().find(|route| matches(route)).cloned();
             self.del_route6(matches)?;
             // "if gateway was specified only delete the one hop"
-            if let Some(found) = found.filter(|found| hop.is_none_or(|h| h.via.is_none()) && shares(found)) {
+            if let Some(found) =
+                found.filter(|found| hop.is_none_or(|h| h.via.is_none()) && shares(found))
+            {
                 let like = |other: &Route| {
                     (other.table, other.dst, other.src, other.metric)
                         == (found.table, found.dst, found.src, found.metric)
@@ -300,7 +308,9 @@ impl Kernel {
                 && route.tos == wanted.tos
                 && kind.is_none_or(|kind| route.kind == kind)
                 && (wanted.scope == NOWHERE || route.scope == wanted.scope)
-                && wanted.prefsrc.is_none_or(|addr| route.prefsrc == Some(addr))
+                && wanted
+                    .prefsrc
+                    .is_none_or(|addr| route.prefsrc == Some(addr))
         })
     }
 
@@ -321,11 +331,19 @@ impl Kernel {
         if route.dst.len != 0 {
             attributes.push(RouteAttribute::Destination(address(route.dst.addr)));
         }
-        attributes.extend(route.src.map(|src| RouteAttribute::Source(address(src.addr))));
+        attributes.extend(
+            route
+                .src
+                .map(|src| RouteAttribute::Source(address(src.addr))),
+        );
         if route.metric != 0 {
             attributes.push(RouteAttribute::Priority(route.metric));
         }
-        attributes.extend(route.prefsrc.map(|src| RouteAttribute::PrefSource(address(src))));
+        attributes.extend(
+            route
+                .prefsrc
+                .map(|src| RouteAttribute::PrefSource(address(src))),
+        );
         if !route.metrics.is_empty() {
             attributes.push(RouteAttribute::Metrics(route.metrics.clone()));
         }
@@ -343,7 +361,10 @@ impl Kernel {
                 }
             }
             several => attributes.push(RouteAttribute::MultiPath(
-                several.iter().map(|hop| next_hop(route.family(), hop)).collect(),
+                several
+                    .iter()
+                    .map(|hop| next_hop(route.family(), hop))
+                    .collect(),
             )),
         }
         if route.family() == Family::V6 {
@@ -477,10 +498,10 @@ fn message_addr(message: &RouteMessage) -> Result<IpAddr, Errno> {
 fn next_hop(family: Family, hop: &Hop) -> RouteNextHop {
     let mut next = RouteNextHop::default();
     next.interface_index = hop.dev;
-    next.flags
-        .set(RouteNextHopFlags::Onlink, hop.onlink);
+    next.flags.set(RouteNextHopFlags::Onlink, hop.onlink);
     next.flags.set(RouteNextHopFlags::Dead, hop.dead);
-    next.attributes.extend(hop.via.map(|via| gateway(family, via)));
+    next.attributes
+        .extend(hop.via.map(|via| gateway(family, via)));
     next
 }
 

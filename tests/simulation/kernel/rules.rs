@@ -151,11 +151,28 @@ impl Kernel {
         Ok(())
     }
 
-    /// fib_rules_lookup. `look` looks in a table, `suppress` says whether a rule
-    /// does not want what was found there.
+    /// fib_rules_lookup. `look` looks in a table.
     pub fn by_rules<'a>(
         &'a self,
         flow: &Flow,
+        look: impl Fn(u32) -> Found<'a>,
+    ) -> Result<Vec<(&'a Route, usize)>, Errno> {
+        self.rules_lookup(flow, true, look)
+    }
+
+    /// The same, whatever prefix lengths a rule does not want.
+    pub fn by_rules_unsuppressed<'a>(
+        &'a self,
+        flow: &Flow,
+        look: impl Fn(u32) -> Found<'a>,
+    ) -> Result<Vec<(&'a Route, usize)>, Errno> {
+        self.rules_lookup(flow, false, look)
+    }
+
+    fn rules_lookup<'a>(
+        &'a self,
+        flow: &Flow,
+        suppress: bool,
         look: impl Fn(u32) -> Found<'a>,
     ) -> Result<Vec<(&'a Route, usize)>, Errno> {
         let family = Family::of(flow.dst);
@@ -186,7 +203,7 @@ impl Kernel {
                         Found::Refused(errno) => return Err(errno),
                         Found::Routes(routes) => {
                             let len = routes.iter().map(|(route, _)| route.dst.len).min();
-                            if rule.suppress.is_none_or(|limit| len > Some(limit)) {
+                            if !suppress || rule.suppress.is_none_or(|limit| len > Some(limit)) {
                                 return Ok(routes);
                             }
                         }
