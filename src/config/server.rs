@@ -55,6 +55,8 @@ impl FromStr for Server {
             None => (host, None),
         };
         let addr: IpAddr = addr.parse().map_err(|_| ServerError::Syntax)?;
+        // ::ffff:192.0.2.1 is 192.0.2.1 to the kernel (RFC 4291, section 2.5.5.2).
+        let addr = addr.to_canonical();
         let link_local = matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
         if addr.is_unspecified() || addr.is_multicast() || is_broadcast(addr) {
             return Err(ServerError::NotUnicast);
@@ -151,6 +153,8 @@ mod tests {
             ("[fe80::1%br-wan]:54", "fe80::1%br-wan#54"),
             ("[fe80::1%br#wan]", "[fe80::1%br#wan]:53"),
             ("127.0.0.1#5300", "127.0.0.1#5300"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("[::ffff:c000:201]:54", "192.0.2.1#54"),
         ] {
             assert_eq!(text.parse::<Server>().unwrap().to_string(), shown);
             assert_eq!(shown.parse::<Server>().unwrap().to_string(), shown);
@@ -182,6 +186,8 @@ mod tests {
             ("2001:db8::1%br-wan", NeedlessDevice),
             ("0.0.0.0", NotUnicast),
             ("::", NotUnicast),
+            ("::ffff:0.0.0.0", NotUnicast),
+            ("::ffff:224.0.0.1", NotUnicast),
             ("224.0.0.1", NotUnicast),
             ("ff02::fb", NotUnicast),
             ("255.255.255.255", NotUnicast),

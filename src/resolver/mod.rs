@@ -7,6 +7,7 @@
 
 pub mod answer;
 mod events;
+mod local;
 pub mod message;
 mod network;
 mod numbers;
@@ -153,11 +154,10 @@ async fn serve(dir: &Path, config: Config, user: &str, listening: Listening) -> 
     for tcp in listening.tcp {
         tasks.spawn(tcp::serve(Arc::clone(&relay), tcp, mark));
     }
-    tasks.spawn(follow_network(Arc::clone(&relay)));
     tasks.spawn(relay_for_ever(Arc::clone(&relay)));
 
     tokio::select! {
-        error = follow_servers(dir, config, &relay) => error,
+        error = follow(dir, config, &relay) => error,
         ended = tasks.join_next() => match ended {
             Some(Ok(Err(error))) => Err(kernel("serve")(error)),
             _ => Err(kernel("serve")(io::Error::other("a task has ended"))),
@@ -189,18 +189,11 @@ async fn told_to_leave() -> Result<(), Error> {
     Ok(())
 }
 
-async fn follow_network(relay: Arc<Relay>) -> io::Result<()> {
-    let network = Network::new()?;
-    loop {
-        network.changed().await?;
-        relay.network_changed();
-        tokio::time::sleep(NETWORK_PAUSE).await;
-    }
-}
-
-/// Keeps the relay's servers those of the configuration and the resolv file.
-async fn follow_servers(dir: &Path, config: Config, relay: &Relay) -> Result<(), Error> {
+/// Keeps the relay's servers those of the configuration and the resolv file, and
+/// lets it know what happens to the WAN.
+async fn follow(dir: &Path, config: Config, relay: &Relay) -> Result<(), Error> {
     let mut hangup = on(SignalKind::hangup())?;
+    let mut network = Network::new().map_err(kernel("hear of changes of the network"))?;
     let mut supply = Supply::new(dir, config);
     loop {
         let followed = supply.files();
@@ -209,11 +202,21 @@ async fn follow_servers(dir: &Path, config: Config, relay: &Relay) -> Result<(),
             if let Some(servers) = supply.changed() {
                 relay.set_servers(servers);
             }
-            tokio::select! {
-                () = files.changed() => {}
-                _ = hangup.recv() => {}
+            if supply.devices_changed() {
+                relay.network_changed();
             }
-            supply.reload();
+            let wan = supply.wan();
+            tokio::select! {
+                () = files.changed() => supply.reload(),
+                _ = hangup.recv() => supply.reload(),
+                news = network.news(&wan) => {
+                    if news.map_err(kernel("hear of changes of the network"))?.wan {
+                        relay.network_changed();
+                    }
+                    tokio::time::sleep(NETWORK_PAUSE).await;
+                    continue;
+                }
+            }
             privilege::never_redirected(supply.config(), Gid::effective())?;
         }
     }

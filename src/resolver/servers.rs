@@ -1,13 +1,17 @@
 //! Which servers to use: the static list of the configuration or, where it is
-//! empty, the resolv file that the hotplug script writes.
+//! empty, the resolv file that the hotplug script writes; and which devices lead
+//! to them.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::local::{Kind, Local};
+use super::network::Wan;
 use super::upstream::MAX_SERVERS;
 use crate::config::{CONFIG_FILE, Config, Resolver, STATIC_FILE, Server};
 use crate::input::{self, Shown};
 use crate::log;
+use crate::wan::{self, Devices};
 
 /// A resolv file is a few lines; more than this is not one.
 const MAX_FILE: usize = 64 * 1024;
@@ -15,14 +19,16 @@ const MAX_FILE: usize = 64 * 1024;
 /// thousands, and the router's log is short.
 const MAX_TOLD: usize = 5;
 
-/// The configuration and the servers in use, kept up to date.
+/// The configuration, the servers and the WAN's devices in use, kept up to date.
 pub struct Supply {
     dir: PathBuf,
     config: Config,
     servers: Option<Vec<Server>>,
+    devices: Option<Devices>,
     /// What was said at the last look, so that it is not said at every look.
     said_of_servers: Vec<String>,
     said_of_config: Vec<String>,
+    said_of_devices: Vec<String>,
 }
 
 impl Supply {
@@ -33,8 +39,10 @@ impl Supply {
             dir: dir.to_owned(),
             config,
             servers: None,
+            devices: None,
             said_of_servers: Vec::new(),
             said_of_config: Vec::new(),
+            said_of_devices: Vec::new(),
         }
     }
 
@@ -52,13 +60,14 @@ impl Supply {
             resolv_file,
             self.dir.join(STATIC_FILE),
             self.dir.join(CONFIG_FILE),
+            wan::file(&self.config),
         ]
     }
 
     /// Looks at the resolv file again. Returns the servers where they are
     /// others than before.
     pub fn changed(&mut self) -> Option<&[Server]> {
-        let found = current(&self.config);
+        let found = in_force(&self.config);
         let remarks = found.as_ref().map_or_else(
             |error| {
                 let path = self.config.resolver.resolv_file.display();
@@ -80,6 +89,33 @@ impl Supply {
         }
         self.servers = Some(servers);
         self.servers.as_deref()
+    }
+
+    /// Looks at the WAN's devices again, and tells whether they are others than
+    /// before.
+    pub fn devices_changed(&mut self) -> bool {
+        let found = wan::find(&self.config);
+        let remarks = match &found {
+            Ok(devices) => devices.left_out.clone(),
+            Err(error) => vec![format!(
+                "the WAN's devices stay as they are: {}",
+                log::chain(error)
+            )],
+        };
+        say_news(&mut self.said_of_devices, remarks);
+        match found {
+            Ok(devices) if self.devices.as_ref() != Some(&devices) => {
+                self.devices = Some(devices);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The WAN's devices and table, as they were at the last look.
+    #[must_use]
+    pub fn wan(&self) -> Wan {
+        Wan::new(self.devices.as_ref(), self.config.routing.table)
     }
 
     /// Reads the configuration again. A bad one changes nothing.
@@ -128,20 +164,26 @@ fn is_fixed_at_start(config: &Config) -> impl PartialEq + use<> {
 ///
 /// # Errors
 /// The resolv file is there and cannot be read.
-fn current(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
+pub fn in_force(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
+    let resolver = &config.resolver;
     let (mut servers, mut remarks) = match config.static_servers.as_slice() {
-        [] => read(&config.resolver.resolv_file)?,
+        [] => {
+            let (mut servers, mut remarks) = read(&resolver.resolv_file)?;
+            let local = Local::read().unwrap_or_else(|error| {
+                remarks.push(format!("the node's own addresses are not known: {error}"));
+                Local::default()
+            });
+            let index = |name: &str| nix::net::if_::if_nametoindex(name).ok();
+            remarks.extend(leave_out(&mut servers, |server| {
+                unfit(server, &local, index)
+            }));
+            (servers, remarks)
+        }
         fixed => (fixed.to_vec(), Vec::new()),
     };
-    let own = |server: &Server| {
-        server.port == config.resolver.port && config.resolver.listen.contains(&server.addr)
-    };
-    if let Some(server) = servers.iter().find(|server| own(server)) {
-        remarks.push(format!(
-            "the server {server} is this resolver itself: left out"
-        ));
-        servers.retain(|server| !own(server));
-    }
+    remarks.extend(leave_out(&mut servers, |server| {
+        is_ours(server, resolver).then_some("is this resolver itself")
+    }));
     if servers.len() > MAX_SERVERS {
         let count = servers.len();
         remarks.push(format!(
@@ -150,6 +192,46 @@ fn current(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
         servers.truncate(MAX_SERVERS);
     }
     Ok((servers, remarks))
+}
+
+/// Takes the servers out that something is wrong with, and says what.
+fn leave_out(
+    servers: &mut Vec<Server>,
+    wrong: impl Fn(&Server) -> Option<&'static str>,
+) -> Vec<String> {
+    let mut remarks = Vec::new();
+    servers.retain(|server| {
+        let reason = wrong(server);
+        remarks.extend(reason.map(|reason| format!("the server {server} {reason}: left out")));
+        reason.is_none()
+    });
+    remarks
+}
+
+/// Why a server that was announced cannot be one. Where it is this node, another
+/// resolver of it, the primary one most likely, would look the VPN's servers up in
+/// the mesh. `index` knows the numbers of devices.
+#[must_use]
+pub fn unfit(
+    server: &Server,
+    local: &Local,
+    index: impl Fn(&str) -> Option<u32>,
+) -> Option<&'static str> {
+    let device = match server.device.as_deref().map(index) {
+        // Without the device, it has no address either.
+        Some(None) => return None,
+        Some(device) => device,
+        None => None,
+    };
+    local.kind(server.addr, device).map(|kind| match kind {
+        Kind::Own => "is this node itself",
+        Kind::Broadcast => "is a broadcast address",
+    })
+}
+
+/// Whether it is where we listen: each query would be asked again.
+fn is_ours(server: &Server, resolver: &Resolver) -> bool {
+    server.port == resolver.port && resolver.listen.contains(&server.addr)
 }
 
 /// The servers of a resolv file, and remarks on what does not count in it. That
@@ -228,6 +310,7 @@ pub fn parse(text: &str) -> (Vec<Server>, Vec<(usize, String)>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::local::tests::local;
     use super::*;
 
     fn shown(text: &str) -> Vec<String> {
@@ -304,21 +387,64 @@ mod tests {
 
     #[test]
     fn the_resolver_never_asks_itself() {
-        let config = with_static(["127.0.0.1#54", "127.0.0.1", "::1#54"].map(String::from));
-        let left: Vec<String> = current(&config)
-            .unwrap()
-            .0
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(left, ["127.0.0.1"]);
+        let fixed = ["127.0.0.1#54", "127.0.0.1", "::ffff:127.0.0.1#54", "::1#54"];
+        let config = with_static(fixed.map(String::from));
+        let (left, remarks) = in_force(&config).unwrap();
+        assert_eq!(left, ["127.0.0.1".parse().unwrap()]);
+        assert_eq!(remarks.len(), 3);
+        assert_eq!(
+            remarks[0],
+            "the server 127.0.0.1#54 is this resolver itself: left out"
+        );
+    }
+
+    #[test]
+    fn an_announced_server_is_another_machine() {
+        let local = local(
+            &["10.9.0.10/32", "2001:db8::1/128", "fe80::1/128"],
+            &["10.9.0.255/32"],
+        );
+        let index = |name: &str| (name == "br-wan").then_some(7);
+        let mut servers: Vec<Server> = [
+            "127.0.0.53",
+            "10.9.0.1",
+            "::1",
+            "10.9.0.10#5353",
+            "10.9.0.255",
+            "::ffff:10.9.0.10",
+            "2001:db8::1",
+            "2001:db8::2",
+            "fe80::1%br-wan",
+            "fe80::1%gone",
+            "fe80::2%br-wan",
+        ]
+        .map(|text| text.parse().unwrap())
+        .into();
+        let remarks = leave_out(&mut servers, |server| unfit(server, &local, index));
+        let left: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            left,
+            ["10.9.0.1", "2001:db8::2", "fe80::1%gone", "fe80::2%br-wan"]
+        );
+        assert_eq!(
+            remarks[..2],
+            [
+                "the server 127.0.0.53 is this node itself: left out",
+                "the server ::1 is this node itself: left out"
+            ]
+        );
+        assert_eq!(
+            remarks[3],
+            "the server 10.9.0.255 is a broadcast address: left out"
+        );
+        assert_eq!(remarks.len(), 7);
     }
 
     #[test]
     fn a_long_list_is_cut() {
         let cut = |count| {
             let config = with_static((1..=count).map(|n| format!("192.0.2.{n}")));
-            let (servers, remarks) = current(&config).unwrap();
+            let (servers, remarks) = in_force(&config).unwrap();
             (servers.len(), remarks.len())
         };
         assert_eq!(cut(MAX_SERVERS), (MAX_SERVERS, 0));
