@@ -69,10 +69,20 @@ netifd_event() {
 	router env ACTION=ifupdate INTERFACE="${1:-wan6}" sh -c '. /etc/hotplug.d/iface/50-gluon-wan'
 }
 
-# config_change PACKAGE: what procd does when a configuration is committed.
+# config_change PACKAGE [CMD...]: what procd does when a configuration is
+# committed: it runs the commands that are to run then, in the order of their
+# delays. CMD is what netifd's own reload, one of them, does; ours of the same delay
+# come before it.
 config_change() {
-	grep -qx "$1" "$ROUTER/var/run/procd/gluon-wan.triggers" || return
-	service reload
+	local package=$1 at command
+	shift
+	grep -q "^[0-9]* $package " "$ROUTER/var/run/procd/gluon-wan.triggers" || return
+	while read -r _ at command; do
+		case $at:$command in
+		"$package:netifd") "$@" || return ;;
+		"$package:"*) router sh -c "$command" || return ;;
+		esac
+	done < <(cat "$ROUTER/var/run/procd/gluon-wan.triggers" <(echo 1000 network netifd) | sort -s -n -k 1,1)
 }
 
 # answer GID [DIG_ARG...]: "home", "mesh", or why not.
@@ -268,9 +278,11 @@ everything() {
 	# Also with a configuration that nobody can read.
 	echo 'nonsense' >"$ROUTER/etc/config/gluon-wan"
 	sed -n '/^define Package\/gluon-wan\/prerm/,/^endef/{//d; s/\$\$/$/g; p}' "$REPO/package/gluon-wan/Makefile" >"$ROUTER/tmp/prerm"
+	# As default_prerm does it.
 	router sh /tmp/prerm
 	service disable
-	service stop
+	run -0 service stop
+	[ "$output" = '' ]
 	all_ended
 	rm "$ROUTER/tmp/prerm"
 	wait_for 5 as_at_first
@@ -327,6 +339,52 @@ announced_servers_twice() {
 
 resolver_answers_anything() {
 	on node dig +time=8 +tries=1 -p 54 @127.0.0.1 version.bind CH TXT 2>/dev/null | grep -q 'status: NOERROR'
+}
+
+@test "servers that the user gives the WAN's interface count, though netifd takes them up after our own reload and tells nobody" {
+	netifd_says "$ROUTER" wan br-wan '' 192.0.2.1
+	service start
+	wait_for 10 grep -q 192.0.2.1 "$ROUTER/var/gluon/wan-dnsmasq/resolv.conf"
+	before=$(pids)
+	config_change network netifd_says "$ROUTER" wan br-wan "$HOME_IP4" 192.0.2.1
+	[ "$(head -n 1 "$ROUTER/var/gluon/wan-dnsmasq/resolv.conf")" = "nameserver $HOME_IP4" ]
+	wait_for 10 separated
+	[ "$(pids)" = "$before" ]
+}
+
+@test "a port that is only saved reaches nobody, a committed one both" {
+	netifd_event
+	printf "config resolver 'resolver'\n" >"$ROUTER/etc/config/gluon-wan"
+	service start
+	wait_for 10 separated
+	before=$(pids)
+	router uci set gluon-wan.resolver.port=5454
+	[ "$(router uci get gluon-wan.resolver.port)" = 5454 ]
+	service reload
+	wait_for 10 separated
+	[ "$(pids)" = "$before" ]
+	on node nft list table inet gluon_wan | grep -q 'redirect to :54 '
+	# As `uci commit` does it.
+	printf "config resolver 'resolver'\n\toption port '5454'\n" >"$ROUTER/etc/config/gluon-wan"
+	rm "$ROUTER/tmp/.uci/gluon-wan"
+	config_change gluon-wan
+	wait_for 10 grep -q 'serving DNS on 127.0.0.1:5454' "$ROUTER/var/log/messages"
+	wait_for 10 separated
+	on node nft list table inet gluon_wan | grep -q 'redirect to :5454 '
+	[ "$(pid_of watch)" = "${before#* }" ]
+}
+
+@test "a start does not wait for netifd" {
+	netifd_says "$ROUTER" wan br-wan '' "$HOME_IP4"
+	mv "$ROUTER/bin/ubus" "$ROUTER/bin/ubus.quick"
+	printf '#!/bin/sh\n[ "$2" != network.interface.wan ] || while [ ! -e /var/run/go ]; do sleep 1; done\nubus.quick "$@"\n' >"$ROUTER/bin/ubus"
+	chmod 755 "$ROUTER/bin/ubus"
+	service start
+	wait_for 10 in_place
+	wait_for 10 resolver_answers_anything
+	service reload
+	: >"$ROUTER/var/run/go"
+	wait_for 10 separated
 }
 
 @test "a configuration that UCI made readable for root only is still read" {
@@ -388,6 +446,20 @@ of_group() {
 	wait_for 3 separated
 }
 
+@test "a configuration that is refused at a reload starts nobody anew" {
+	netifd_event
+	service start
+	wait_for 10 separated
+	before=$(pids)
+	# Were it to ask, it would be told.
+	"$BIN" config --fixed >/dev/null 2>&1 || skip "this program does not say what is fixed"
+	printf 'config resolver\n\toption port 5454\n\toption max_inflight 0\n' >"$ROUTER/etc/config/gluon-wan"
+	config_change gluon-wan
+	wait_for 10 grep -q "gluon-wan:3: option 'max_inflight'" "$ROUTER/var/log/messages"
+	wait_for 10 separated
+	[ "$(pids)" = "$before" ]
+}
+
 # --- accidents ------------------------------------------------------------------------------
 
 @test "whoever is killed is started again, and until then nothing goes astray" {
@@ -395,10 +467,16 @@ of_group() {
 	service start
 	wait_for 10 separated
 	ask_all_the_time
-	read -r resolver watch <<<"$(pids)"
-	on node kill -KILL "$resolver" "$watch"
-	wait_for 3 all_down
+	# The second time they end too soon, and wait.
+	for _ in once twice; do
+		read -r resolver watch <<<"$(pids)"
+		on node kill -KILL "$resolver" "$watch"
+		wait_for 3 is_another resolver "$resolver"
+		wait_for 3 is_another watch "$watch"
+	done
 	# Nobody is there who would mend it now.
+	waits resolver
+	waits watch
 	on node ip -6 rule del fwmark 0x1/0x1 lookup 1 proto 54
 	wait_for 20 both_up
 	wait_for 10 in_place
@@ -406,8 +484,36 @@ of_group() {
 	never_the_mesh
 }
 
-all_down() {
-	! pid_of resolver 2>/dev/null && ! pid_of watch 2>/dev/null
+# is_another INSTANCE PID: it runs again.
+is_another() {
+	local pid
+	pid=$(pid_of "$1" 2>/dev/null) && [ "$pid" != "$2" ]
+}
+
+# waits INSTANCE: it is the shell that waits.
+waits() {
+	on node cat "/proc/$(pid_of "$1")/comm" | grep -qx gluon-wan-insta
+}
+
+@test "a resolver that is killed is there again at once; in a loop of crashes it waits" {
+	netifd_event
+	service start
+	wait_for 10 separated
+	# As if it had run for a while.
+	echo 0 >"$ROUTER/var/run/gluon-wan/resolver.began"
+	resolver=$(pid_of resolver)
+	on node kill -KILL "$resolver"
+	wait_for 3 is_another resolver "$resolver"
+	wait_for 3 resolver_answers_anything
+	resolver=$(pid_of resolver)
+	on node kill -KILL "$resolver"
+	wait_for 3 is_another resolver "$resolver"
+	waits resolver
+	wait_for 10 separated
+	# A reload is no crash.
+	printf 'config resolver\n\toption port 5454\n' >"$ROUTER/etc/config/gluon-wan"
+	config_change gluon-wan
+	wait_for 4 grep -q 'serving DNS on 127.0.0.1:5454' "$ROUTER/var/log/messages"
 }
 
 both_up() {

@@ -15,6 +15,12 @@ setup() {
 	ROOT=$BATS_TEST_TMPDIR/root
 	cp -a "$TEMPLATE" "$ROOT"
 	RESOLV=$ROOT/var/gluon/wan-dnsmasq/resolv.conf
+	DEVICES=$ROOT/var/gluon/wan-dnsmasq/devices
+}
+
+# Whoever a test left behind.
+teardown() {
+	[ -z "${HOLDER:-}" ] || kill "$HOLDER" 2>/dev/null || :
 }
 
 # router CMD...: on the router.
@@ -72,7 +78,51 @@ update() {
 	done <<<"$output"
 }
 
-# --- the list of servers ------------------------------------------------------------
+# --- servers and devices -------------------------------------------------------------
+
+# netifd_is_silent INTERFACE: it does not answer; 7 is UBUS_STATUS_TIMEOUT.
+netifd_is_silent() {
+	mv "$ROOT/bin/ubus" "$ROOT/bin/ubus.quick"
+	printf '#!/bin/sh\ncase $2 in network.interface.%s) exit 7 ;; esac\nubus.quick "$@"\n' "$1" >"$ROOT/bin/ubus"
+	chmod 755 "$ROOT/bin/ubus"
+}
+
+@test "update: the devices are those that netifd names, each once: bridge, VLAN, PPPoE, modem" {
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
+	netifd_says "$ROOT" wan6 br-wan '' fe80::1
+	update
+	diff "$DEVICES" - <<<br-wan
+	[ "$(stat -c %a "$DEVICES")" = 644 ]
+	netifd_says "$ROOT" wan eth0.7 '' 192.0.2.1
+	netifd_says "$ROOT" wan6 eth0.7 '' fe80::1
+	update
+	diff "$DEVICES" - <<<eth0.7
+	# Of a PPPoE connection, `device` is the Ethernet below.
+	netifd_says "$ROOT" wan pppoe-wan '' 192.0.2.1
+	sed -i 's/"device": .*/"device": "eth1",/' "$ROOT/var/run/netifd/wan.json"
+	netifd_says "$ROOT" wan_6 pppoe-wan '' fe80::1
+	netifd_says "$ROOT" cellular wwan0 '' ''
+	netifd_says "$ROOT" cellular_4 wwan0 '' 192.0.2.2
+	netifd_says "$ROOT" cellular_6 wwan0 '' fe80::2
+	netifd_says "$ROOT" lan br-lan '' ''
+	update
+	diff "$DEVICES" - <<<$'pppoe-wan\neth0.7\nwwan0'
+	diff "$RESOLV" - <<<$'nameserver 192.0.2.1\nnameserver fe80::1%eth0.7\nnameserver fe80::1%pppoe-wan\nnameserver 192.0.2.2\nnameserver fe80::2%wwan0'
+	rm "$ROOT"/var/run/netifd/*
+	netifd_says "$ROOT" wan eth1 '' 192.0.2.1
+	update
+	diff "$DEVICES" - <<<eth1
+}
+
+@test "update: an interface that is down has its lower device, and the alias of a modem's child is none" {
+	netifd_says "$ROOT" wan br-wan '' ''
+	netifd_says "$ROOT" cellular_4 '' '' fe80::1
+	sed -i '/l3_device/d' "$ROOT"/var/run/netifd/*
+	sed -i 's/"device": .*/"device": "@cellular",/' "$ROOT/var/run/netifd/cellular_4.json"
+	update
+	diff "$DEVICES" - <<<br-wan
+	[ ! -s "$RESOLV" ]
+}
 
 @test "update: the servers that netifd calls inactive, link-local ones with their device" {
 	netifd_says "$ROOT" wan br-wan '' '192.0.2.1 192.0.2.2'
@@ -108,11 +158,10 @@ update() {
 	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
 	netifd_says "$ROOT" wan6 br-wan '' 2001:db8::1
 	update
-	# 7 is UBUS_STATUS_TIMEOUT.
-	printf '#!/bin/sh\ncase $2 in network.interface.wan) exit 7 ;; esac\nubus.quick "$@"\n' >"$ROOT/tmp/ubus"
-	mv "$ROOT/bin/ubus" "$ROOT/bin/ubus.quick"
-	install "$ROOT/tmp/ubus" "$ROOT/bin/ubus"
+	netifd_is_silent wan
+	netifd_says "$ROOT" wan6 br-wan '' 2001:db8::2
 	run -1 update
+	diff "$DEVICES" - <<<br-wan
 	diff "$RESOLV" - <<<$'nameserver 192.0.2.1\nnameserver 2001:db8::1'
 	grep -q 'netifd does not say what it knows of wan:' "$ROOT/var/log/messages"
 }
@@ -128,16 +177,42 @@ update() {
 	[ ! -e "$ROOT/tmp/x" ]
 }
 
-@test "update: static servers win, and netifd is not asked" {
+@test "update: static servers win, and the devices are netifd's all the same" {
 	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
 	printf "config static\n\tlist server '198.51.100.1'\n\tlist server \"2001:db8::53\"\n" >"$ROOT/etc/config/gluon-wan-dnsmasq"
 	update
 	diff "$RESOLV" - <<<$'nameserver 198.51.100.1\nnameserver 2001:db8::53'
-	[ ! -e "$ROOT/var/log/calls" ]
+	diff "$DEVICES" - <<<br-wan
 	# Gluon's own file has none.
 	cp "$TEMPLATE/etc/config/gluon-wan-dnsmasq" "$ROOT/etc/config/"
 	update
 	diff "$RESOLV" - <<<'nameserver 192.0.2.1'
+}
+
+@test "update: static servers count while netifd is silent or not there" {
+	printf "config static\n\tlist server '198.51.100.1'\n" >"$ROOT/etc/config/gluon-wan-dnsmasq"
+	update
+	diff "$RESOLV" - <<<'nameserver 198.51.100.1'
+	[ ! -e "$DEVICES" ]
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
+	update
+	netifd_is_silent wan
+	printf "config static\n\tlist server '198.51.100.2'\n" >"$ROOT/etc/config/gluon-wan-dnsmasq"
+	run -1 update
+	diff "$RESOLV" - <<<'nameserver 198.51.100.2'
+	diff "$DEVICES" - <<<br-wan
+}
+
+@test "update: what nobody has committed does not count" {
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
+	printf "config resolver 'resolver'\n" >"$ROOT/etc/config/gluon-wan"
+	printf "config static 'static'\n" >"$ROOT/etc/config/gluon-wan-dnsmasq"
+	router uci set gluon-wan-dnsmasq.static.server=198.51.100.1
+	router uci set gluon-wan.resolver.resolv_file=/var/run/servers/list
+	[ "$(router uci get gluon-wan-dnsmasq.static.server)" = 198.51.100.1 ]
+	update
+	diff "$RESOLV" - <<<'nameserver 192.0.2.1'
+	[ ! -e "$ROOT/var/run/servers" ]
 }
 
 @test "update: no servers are an empty file; without netifd what was known stays" {
@@ -155,23 +230,24 @@ update() {
 @test "update: what has not changed is not written, what has is renamed into place" {
 	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
 	update
-	before=$(stat -c '%i %z' "$RESOLV")
+	before=$(stat -c '%i %z' "$RESOLV" "$DEVICES")
 	update
-	[ "$(stat -c '%i %z' "$RESOLV")" = "$before" ]
+	[ "$(stat -c '%i %z' "$RESOLV" "$DEVICES")" = "$before" ]
 	exec {old}<"$RESOLV"
 	netifd_says "$ROOT" wan br-wan '' 192.0.2.2
 	update
 	# Who has the old file open reads the old file, whole.
 	[ "$(cat <&"$old")" = 'nameserver 192.0.2.1' ]
 	[ "$(cat "$RESOLV")" = 'nameserver 192.0.2.2' ]
-	[ "$(ls "${RESOLV%/*}")" = resolv.conf ]
+	[ "$(ls "${RESOLV%/*}")" = $'devices\nresolv.conf' ]
 }
 
 @test "update: the file is the one that is configured" {
-	printf 'config resolver\n\toption resolv_file /var/run/servers\n' >"$ROOT/etc/config/gluon-wan"
+	printf 'config resolver\n\toption resolv_file /var/run/servers/list\n' >"$ROOT/etc/config/gluon-wan"
 	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
 	update
-	[ "$(cat "$ROOT/var/run/servers")" = 'nameserver 192.0.2.1' ]
+	[ "$(cat "$ROOT/var/run/servers/list")" = 'nameserver 192.0.2.1' ]
+	[ "$(cat "$ROOT/var/run/servers/devices")" = br-wan ]
 	[ ! -e "$RESOLV" ]
 }
 
@@ -185,32 +261,101 @@ update() {
 	grep -q 'resolv.conf.new: cannot be written' "$ROOT/var/log/messages"
 }
 
-@test "update: a link that somebody planted is not followed, a directory of somebody else's not used" {
+@test "update: links where a file belongs are replaced, not followed" {
 	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
 	mkdir -p "${RESOLV%/*}"
 	echo untouched >"$ROOT/etc/victim"
-	ln -s /etc/victim "$RESOLV.new"
-	ln -s /etc/victim "$RESOLV"
+	for file in "$RESOLV" "$RESOLV.new" "$DEVICES" "$DEVICES.new"; do
+		ln -s /etc/victim "$file"
+	done
 	update
 	[ "$(cat "$ROOT/etc/victim")" = untouched ]
 	[ ! -L "$RESOLV" ]
+	[ ! -L "$DEVICES" ]
 	diff "$RESOLV" - <<<'nameserver 192.0.2.1'
-	chown 65534 "${RESOLV%/*}"
-	netifd_says "$ROOT" wan br-wan '' 192.0.2.2
+	diff "$DEVICES" - <<<br-wan
+}
+
+# refuses_directory DIR: and neither writes nor truncates anything.
+refuses_directory() {
 	run -1 update
-	grep -q 'wan-dnsmasq: belongs to somebody else' "$ROOT/var/log/messages"
+	grep -q "${1#"$ROOT"}: must be a directory (no link) that belongs to root" "$ROOT/var/log/messages"
+	: >"$ROOT/var/log/messages"
+	[ "$(cat "$ROOT/etc/victim/lock")" = untouched ]
+	[ "$(ls "$ROOT/etc/victim")" = lock ]
+}
+
+@test "update: no part of the path is a link, and nobody but root can write there" {
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
+	mkdir "$ROOT/etc/victim"
+	echo untouched >"$ROOT/etc/victim/lock"
+	for directory in "$ROOT/var/gluon" "$ROOT/var/gluon/wan-dnsmasq" "$ROOT/var/run/gluon-wan"; do
+		mkdir -p "${directory%/*}"
+		rm -rf "$directory"
+		ln -s /etc/victim "$directory"
+		refuses_directory "$directory"
+		rm "$directory"
+		install -d -o 65534 "$directory"
+		refuses_directory "$directory"
+		chown 0 "$directory"
+		for mode in 775 757; do
+			chmod $mode "$directory"
+			refuses_directory "$directory"
+		done
+		chmod 755 "$directory"
+	done
+	: >"$directory.file"
+	printf 'config resolver\n\toption resolv_file /var/run/gluon-wan.file/list\n' >"$ROOT/etc/config/gluon-wan"
+	refuses_directory "$directory.file"
+	rm "$ROOT/etc/config/gluon-wan"
+	update
 	diff "$RESOLV" - <<<'nameserver 192.0.2.1'
 }
 
-@test "update: two at once end with what netifd said last" {
-	# The first one hears the old answer and is slow to say so.
+@test "update: /var may be a link of the firmware's to /tmp, where everybody writes; /tmp itself is no place" {
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
+	rm -r "$ROOT/tmp"
+	mv "$ROOT/var" "$ROOT/tmp"
+	ln -s tmp "$ROOT/var"
+	chmod 1777 "$ROOT/tmp"
+	update
+	diff "$ROOT/tmp/gluon/wan-dnsmasq/resolv.conf" - <<<'nameserver 192.0.2.1'
+	chmod 777 "$ROOT/tmp"
+	mkdir "$ROOT/etc/victim"
+	echo untouched >"$ROOT/etc/victim/lock"
+	run -1 update
+	grep -q '/tmp: must be a directory' "$ROOT/tmp/log/messages"
+	chmod 1777 "$ROOT/tmp"
+	printf 'config resolver\n\toption resolv_file /tmp/list\n' >"$ROOT/etc/config/gluon-wan"
+	run -1 update
+	[ ! -e "$ROOT/tmp/list" ]
+}
+
+@test "update: nobody but root can hold its lock, and root not for long" {
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
+	update
+	lock=$ROOT/var/run/gluon-wan/lock
+	[ "$(stat -c '%u %a' "$lock")" = '0 600' ]
+	run ! setpriv --reuid 65534 --regid 65534 --clear-groups flock -n "$lock" true
+	flock "$lock" sleep 60 &
+	HOLDER=$!
+	until ! flock -n "$lock" true; do sleep 0.1; done
+	netifd_says "$ROOT" wan br-wan '' 192.0.2.2
+	run -1 timeout 18 chroot "$ROOT" /lib/gluon/wan-dnsmasq/update
+	grep -q '/lock: held by another process for 10 s' "$ROOT/var/log/messages"
+	diff "$RESOLV" - <<<'nameserver 192.0.2.1'
+}
+
+@test "update: a netifd that is slow to answer holds up nobody else, and its old answer does not count" {
+	# The first one hears the old answer, late.
 	mv "$ROOT/bin/ubus" "$ROOT/bin/ubus.quick"
 	cat >"$ROOT/bin/ubus" <<-'END'
 		#!/bin/sh
 		ubus.quick "$@" || exit
 		[ "$2" = network.interface.wan ] && [ ! -e /var/run/slow ] || exit 0
 		: >/var/run/slow
-		while [ ! -e /var/run/go ]; do sleep 0.1; done
+		tries=150
+		while [ ! -e /var/run/go ] && [ $((tries -= 1)) -gt 0 ]; do sleep 0.1; done
 	END
 	chmod 755 "$ROOT/bin/ubus"
 	netifd_says "$ROOT" wan br-wan '' 192.0.2.1
@@ -221,15 +366,14 @@ update() {
 		sleep 0.1
 	done
 	[ -e "$ROOT/var/run/slow" ]
-	netifd_says "$ROOT" wan br-wan '' 192.0.2.2
-	update &
-	second=$!
-	# The second one has come as far as it can.
-	sleep 1
+	netifd_says "$ROOT" wan eth1 '' 192.0.2.2
+	update
+	kill -0 $first
+	[ "$(cat "$RESOLV")" = 'nameserver 192.0.2.2' ]
 	: >"$ROOT/var/run/go"
 	wait $first
-	wait $second
 	[ "$(cat "$RESOLV")" = 'nameserver 192.0.2.2' ]
+	[ "$(cat "$DEVICES")" = eth1 ]
 }
 
 @test "the path of Gluon's script still works" {
@@ -300,25 +444,18 @@ upgraded() {
 	router uci commit firewall
 }
 
-@test "upgrade: takes out what is replaced and nothing else; twice is once" {
+@test "upgrade: leaves what Gluon puts in place for the same purpose, and takes out dead links; twice is once" {
 	gluon_configured
+	cp -r "$ROOT/etc/config" "$ROOT/etc/before"
 	mkdir -p "$ROOT/etc/rc.d"
 	ln -s ../init.d/gluon-wan-dnsmasq "$ROOT/etc/rc.d/S60gluon-wan-dnsmasq"
 	ln -s ../init.d/gluon-wan "$ROOT/etc/rc.d/S18gluon-wan"
-	upgraded
 	for _ in once twice; do
-		run ! grep -q "wan6_lookup\|wan6_unreachable\|unreachable\|mesh_vpn_dns\|iptables" "$ROOT/etc/config/network" "$ROOT/etc/config/firewall"
-		grep -q "config rule6 'own'" "$ROOT/etc/config/network"
-		grep -q "option ip6table '1'" "$ROOT/etc/config/network"
-		grep -q "config zone 'wan'" "$ROOT/etc/config/firewall"
+		upgraded
+		diff -r "$ROOT/etc/before" "$ROOT/etc/config"
 		[ ! -L "$ROOT/etc/rc.d/S60gluon-wan-dnsmasq" ]
 		[ -L "$ROOT/etc/rc.d/S18gluon-wan" ]
-		upgraded
 	done
-	# Gluon writes it again each time.
-	gluon_configured
-	upgraded
-	run ! grep -q wan6_lookup "$ROOT/etc/config/network"
 }
 
 @test "upgrade: without the files, and with a service of the old name still there" {
@@ -330,11 +467,6 @@ upgraded() {
 	[ -L "$ROOT/etc/rc.d/S60gluon-wan-dnsmasq" ]
 }
 
-@test "upgrade: runs after the scripts whose work it takes back, and before the commit" {
-	run -0 bash -c 'printf "%s\n" 110-network 500-mesh-vpn 998-commit $(ls "$1") | LC_ALL=C sort | tr "\n" " "' _ "$ROOT/lib/gluon/upgrade"
-	[ "$output" = '110-network 500-mesh-vpn 510-gluon-wan 998-commit ' ]
-}
-
 # --- removal ------------------------------------------------------------------------------------
 
 # prerm: the script of the package's Makefile, as make would write it.
@@ -344,10 +476,19 @@ prerm() {
 	router env "$@" sh /tmp/prerm
 }
 
-@test "prerm: clears at a removal, not at an upgrade and not in an image" {
+@test "prerm: clears at a removal, not at an upgrade and not in an image, and says what is unguarded then" {
 	prerm PKG_UPGRADE=1
 	prerm IPKG_INSTROOT=/x
 	[ ! -e "$ROOT/var/log/calls" ]
-	prerm PKG_UPGRADE=0
-	[ "$(cat "$ROOT/var/log/calls")" = clear ]
+	gluon_configured
+	printf '#!/bin/sh\n' >"$ROOT/usr/bin/gluon-reconfigure"
+	chmod 755 "$ROOT/usr/bin/gluon-reconfigure"
+	run -0 prerm PKG_UPGRADE=0
+	[ "$(head -n 1 "$ROOT/var/log/calls")" = clear ]
+	[[ $output == *'no longer sent over the WAN'* ]]
+	[[ $output != *'marked packets'* ]]
+	# As earlier versions left it.
+	: >"$ROOT/etc/config/network"
+	run -0 prerm PKG_UPGRADE=0
+	[[ $output == *'Until gluon-reconfigure and gluon-reload nothing keeps marked packets off the mesh'* ]]
 }
