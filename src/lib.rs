@@ -15,6 +15,7 @@ pub mod health;
 pub mod input;
 pub mod log;
 pub mod netlink;
+pub mod output;
 pub mod privilege;
 pub mod pulse;
 pub mod ready;

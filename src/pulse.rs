@@ -204,24 +204,21 @@ fn of_dir(dir: &Path) -> io::Result<Watch> {
         Err((_, errno)) => return Err(errno.into()),
     };
     let path = dir.join(FILE);
-    match (fs::symlink_metadata(&path), there) {
-        (Ok(_), false) => Ok(Watch::Ended),
-        (Err(error), false) if missing(&error) => Ok(Watch::None),
+    let is_ours = match fs::symlink_metadata(&path) {
+        Ok(meta) => meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw(),
+        Err(error) if missing(&error) => false,
+        Err(error) => return Err(error),
+    };
+    Ok(match (is_ours, there) {
+        (true, false) => Watch::Ended,
+        (false, false) => Watch::None,
         // It has not looked yet.
-        (Err(error), true) if missing(&error) => Ok(Watch::Here(Beat::default())),
-        (Err(error), _) => Err(error),
-        (Ok(meta), true) => {
-            let ours = meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw();
-            if !ours {
-                return Err(io::Error::other("belongs to somebody else"));
-            }
+        (false, true) => Watch::Here(Beat::default()),
+        (true, true) => {
             let (bytes, _) = input::read(&path, MAX_FILE)?;
-            Ok(Watch::Here(beat(
-                &String::from_utf8_lossy(&bytes),
-                seconds(),
-            )))
+            Watch::Here(beat(&String::from_utf8_lossy(&bytes), seconds()))
         }
-    }
+    })
 }
 
 /// Reads what [`Pulse::write`] wrote. Unknown words are a newer version's.

@@ -14,6 +14,8 @@ use crate::config::Mark;
 pub const PROTOCOL: u8 = 54;
 /// RT_TABLE_MAIN of linux/rtnetlink.h.
 pub const MAIN: u32 = 254;
+/// RT_TABLE_LOCAL: what is for this node itself.
+pub const LOCAL: u32 = 255;
 
 /// Which of the two routing systems of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

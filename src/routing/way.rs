@@ -106,7 +106,12 @@ impl Ways {
     /// The kernel does not say.
     pub fn of(&mut self, packet: &Packet) -> Result<Way, Refused> {
         let mut answer = None;
-        let asked = self.ask(packet, RouteFlags::LookupTable, |message| {
+        // IPv6 names the table in any case, and refuses to be asked for it.
+        let named = match packet.to {
+            IpAddr::V4(_) => RouteFlags::LookupTable,
+            IpAddr::V6(_) => RouteFlags::empty(),
+        };
+        let asked = self.ask(packet, named, |message| {
             answer = Some(message);
         });
         let message = match (asked, answer) {
@@ -117,7 +122,7 @@ impl Ways {
         let mut table = u32::from(message.header.table);
         let course = course(&message, &mut table);
         let mut route = None;
-        let flags = RouteFlags::LookupTable | RouteFlags::FibMatch;
+        let flags = named | RouteFlags::FibMatch;
         // Before Linux 4.13 there is no such question; the way is known without.
         let _ = self.ask(packet, flags, |message| {
             if let Some(found) = message::routes(message).into_iter().next() {

@@ -1,13 +1,15 @@
 //! What was seen, and of the rest why not: plain values.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Mark;
 use crate::health::Health;
+use crate::pulse::Watch;
 use crate::redirect::Counted;
 use crate::routing::Difference;
+use crate::routing::way::{Packet, Way};
 
 /// Something that was looked at, or why it could not be.
 pub type Seen<T> = Result<T, String>;
@@ -27,6 +29,10 @@ pub struct Facts {
     pub include: Option<Include>,
     /// Rules and routes, wanted and present.
     pub routing: Seen<Difference>,
+    /// Which ways packets would take.
+    pub ways: Seen<Vec<Asked>>,
+    /// The watch.
+    pub watch: Seen<Watch>,
     /// The resolver.
     pub resolver: Resolver,
     /// What gives the WAN's DNS servers to everybody.
@@ -51,8 +57,8 @@ pub struct Link {
     pub carrier: bool,
     /// With their prefix lengths, as `ip addr` shows them.
     pub addresses: Vec<String>,
-    /// Whether one of them is good for more than the link.
-    pub global: bool,
+    /// Those of them that are good for more than the link.
+    pub global: Vec<IpAddr>,
 }
 
 /// A group whose DNS is to be redirected.
@@ -62,6 +68,28 @@ pub struct Group {
     pub name: String,
     /// None where there is no such group.
     pub gid: Seen<Option<u32>>,
+}
+
+/// A way that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What the packet is for.
+    pub to: Whereto,
+    /// The packet.
+    pub packet: Packet,
+    /// Its way.
+    pub way: Seen<Way>,
+}
+
+/// What a packet is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereto {
+    /// A server of the resolver, as configured.
+    Server(String),
+    /// Somewhere that only a default route leads to.
+    Far,
+    /// An address of this node.
+    Here,
 }
 
 /// How something compares with what it must be.
@@ -148,6 +176,8 @@ pub struct Process {
     pub pid: u32,
     /// Its name.
     pub name: String,
+    /// Who it is.
+    pub uid: u32,
     /// Whether it has a capability that marking a socket needs.
     pub may_mark: bool,
 }

@@ -2,11 +2,14 @@
 //! it; a member that is there stays, and keeps its meaning.
 
 use super::facts::{
-    Device, Facts, Group, Include, Leaks, Listener, Match, Reply, Resolver, Seen, Server, Table,
+    Asked, Device, Facts, Group, Include, Leaks, Listener, Match, Reply, Resolver, Seen, Server,
+    Table,
 };
 use super::judge::{Finding, Unseen, Verdict};
-use super::value::Value;
+use crate::output::json::Value;
+use crate::pulse::Watch;
 use crate::routing::Difference;
+use crate::routing::way::Course;
 
 /// Grows when a member goes or changes its meaning, not when one is added.
 const FORMAT: u64 = 1;
@@ -27,6 +30,8 @@ pub fn show(facts: &Facts, verdict: &Verdict) -> String {
         ("redirect", redirect(facts)),
         ("include", facts.include.as_ref().map(include).into()),
         ("routing", seen(&facts.routing, routing)),
+        ("ways", seen(&facts.ways, |all| Value::list(all, asked))),
+        ("watch", seen(&facts.watch, watch)),
         ("resolver", resolver(&facts.resolver)),
         ("leaks", leaks(facts)),
     ]);
@@ -121,6 +126,51 @@ fn routing(difference: &Difference) -> Value {
         ("wanted", texts(&difference.wanted)),
         ("changes", texts(&difference.changes)),
         ("obstacles", texts(&obstacles.collect::<Vec<_>>())),
+    ])
+}
+
+fn asked(asked: &Asked) -> Value {
+    let way = asked.way.as_ref().ok();
+    let (to, device, gateway) = match way.map(|way| &way.course) {
+        Some(Course::Here) => (Some("here"), None, None),
+        Some(Course::Out {
+            device, gateway, ..
+        }) => (Some("out"), Some(device.as_str()), gateway.as_ref()),
+        Some(Course::Nowhere(_)) => (Some("nowhere"), None, None),
+        None => (None, None, None),
+    };
+    let rule = way.and_then(|way| way.rule.as_ref());
+    Value::object([
+        ("to", asked.packet.to.to_string().into()),
+        ("marked", (asked.packet.mark != 0).into()),
+        ("goes", to.into()),
+        ("device", device.into()),
+        ("gateway", gateway.map(ToString::to_string).into()),
+        ("rule", rule.map(ToString::to_string).into()),
+        ("route", way.and_then(|way| way.route.clone()).into()),
+    ])
+}
+
+fn watch(watch: &Watch) -> Value {
+    let (state, beat) = match watch {
+        Watch::None => ("absent", None),
+        Watch::Ended => ("ended", None),
+        Watch::Here(beat) if beat.stopped => ("stopped", Some(beat)),
+        Watch::Here(beat) => ("watches", Some(beat)),
+    };
+    let change = |(ago, change): &(u64, String)| {
+        Value::object([("ago_s", (*ago).into()), ("change", change.as_str().into())])
+    };
+    Value::object([
+        ("state", state.into()),
+        ("pid", beat.map(|beat| u64::from(beat.pid)).into()),
+        ("looked_s", beat.map(|beat| beat.idle_s).into()),
+        ("mended", beat.map(|beat| u64::from(beat.mended)).into()),
+        (
+            "changes",
+            Value::list(beat.map_or(&[], |beat| &beat.changes), change),
+        ),
+        ("trouble", texts(beat.map_or(&[], |beat| &beat.trouble))),
     ])
 }
 

@@ -1,5 +1,8 @@
 //! From what was seen to what is wrong and what to do about it: pure.
 
+mod watch;
+mod ways;
+
 use super::facts::{
     Device, Facts, Group, Include, Leaks, Link, Listener, Match, Process, Reply, Resolver, Seen,
     Server, Table,
@@ -28,7 +31,7 @@ pub struct Verdict {
 /// Something that is wrong or worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// devices, redirect, include, routing, resolver or leaks.
+    /// devices, redirect, include, routing, watch, resolver or leaks.
     pub part: &'static str,
     /// What is the matter.
     pub what: String,
@@ -68,6 +71,8 @@ pub fn judge(facts: &Facts) -> Verdict {
         verdict.include(include, exists);
     }
     verdict.routing(&facts.routing);
+    verdict.ways(facts);
+    verdict.watch(&facts.watch);
     verdict.resolver(&facts.resolver);
     verdict.leaks(&facts.leaks);
     verdict
@@ -242,7 +247,7 @@ impl Verdict {
             "" => {}
             addrs => self.problem(
                 "resolver",
-                format!("no answer from {addrs} within 1 s"),
+                format!("no answer from {addrs} in time"),
                 RESTART,
             ),
         }
@@ -375,7 +380,7 @@ fn fault(device: &Device) -> Option<Finding> {
             format!("{name} has no carrier"),
             "plug in the cable to the home router",
         ),
-        Some(Link { global: false, .. }) => (
+        Some(Link { global, .. }) if global.is_empty() => (
             format!("{name} has no address but link-local ones"),
             "does the home router answer? `ifstatus wan`, `ifstatus wan6`",
         ),

@@ -1,9 +1,13 @@
 //! Looks at everything and changes nothing. What cannot be seen stays a reason.
 
+mod ways;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::thread;
+use std::time::Instant;
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
@@ -13,6 +17,7 @@ use super::facts::{Device, Facts, Group, Include, Link, Match, Resolver, Seen, T
 use super::{neighbours, probe, process};
 use crate::config::{self, Config, STATIC_FILE};
 use crate::log;
+use crate::pulse;
 use crate::redirect::{self, Counted, include};
 use crate::routing;
 use crate::wan;
@@ -22,7 +27,7 @@ const FW4: &str = "/sbin/fw4";
 /// What fw4 loads with its ruleset.
 const RULESET_POST: &str = "/usr/share/nftables.d/ruleset-post";
 
-/// Everything, within a few seconds even where nothing answers.
+/// Everything, within a second even where nothing answers.
 pub fn gather(config_dir: &Path, config: &Config) -> Facts {
     let groups: Vec<Group> = config.redirect.groups.iter().map(group).collect();
     let names = wan::find(config)
@@ -31,16 +36,34 @@ pub fn gather(config_dir: &Path, config: &Config) -> Facts {
     let names_seen = names.as_deref().unwrap_or_default();
     let table = wanted_table(&groups, config, names_seen);
     let path = config.redirect.include.as_deref();
+    // What waits for the resolver does not make the rest wait.
+    let (resolver, leaks) = thread::scope(|scope| {
+        let resolver = scope.spawn(|| resolver(config_dir, config));
+        let leaks = neighbours::leaks(config_dir, config, names_seen);
+        (resolver.join(), leaks)
+    });
+    let resolver = resolver.unwrap_or_else(|_| unseen_resolver(config_dir, config));
+    let devices = names.as_deref().map_err(Clone::clone).and_then(devices);
     Facts {
-        devices: names.as_deref().map_err(Clone::clone).and_then(devices),
+        ways: ways::ways(
+            &config.routing,
+            devices.as_deref().unwrap_or_default(),
+            &servers(config, &resolver),
+            resolver
+                .process
+                .as_ref()
+                .and_then(|one| Some(one.as_ref().ok()?.uid)),
+        ),
+        watch: pulse::watch().map_err(watch_unseen),
+        devices,
         port: config.resolver.port,
         table: present_table(table.as_ref()),
         include: path.map(|path| include_file(path, table.as_ref())),
         groups,
         routing: routing::difference(&config.routing, names_seen)
             .map_err(|error| log::chain(&error)),
-        resolver: resolver(config_dir, config),
-        leaks: neighbours::leaks(config_dir, config, names_seen),
+        resolver,
+        leaks,
     }
 }
 
@@ -58,7 +81,7 @@ fn devices(names: &[String]) -> Seen<Vec<Device>> {
         };
         let addresses = entries.by_ref().filter_map(address);
         for (addr, len) in addresses {
-            link.global |= !is_link_local(addr);
+            link.global.extend((!is_link_local(addr)).then_some(addr));
             link.addresses.push(format!("{addr}/{len}"));
         }
         Some(link)
@@ -163,21 +186,54 @@ fn is_linked(path: &Path) -> bool {
     })
 }
 
+/// The servers that the resolver says it has, else those that it would have.
+fn servers(config: &Config, resolver: &Resolver) -> Vec<config::Server> {
+    match &resolver.servers {
+        Some(Ok(said)) => said
+            .iter()
+            .filter_map(|one| one.server.parse().ok())
+            .collect(),
+        _ => config.static_servers.clone(),
+    }
+}
+
+fn watch_unseen(error: std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "only root can see it".into(),
+        _ => error.to_string(),
+    }
+}
+
 fn resolver(config_dir: &Path, config: &Config) -> Resolver {
-    let resolver = &config.resolver;
-    let addrs = resolver.listen.iter();
-    let addrs: Vec<SocketAddr> = addrs
-        .map(|&addr| SocketAddr::new(addr, resolver.port))
-        .collect();
-    let listeners = probe::listeners(&addrs);
+    let deadline = Instant::now() + probe::TIME;
+    let listeners = probe::listeners(&addresses(config), deadline);
     let answering = listeners.iter().find(|one| one.answers());
     let ours = listeners.iter().find(|one| one.is_ours());
+    let resolver = unseen_resolver(config_dir, config);
     Resolver {
         process: answering.map(|one| process::holder(one.addr)),
-        servers: ours.map(|one| probe::servers(one.addr)),
+        servers: ours.map(|one| probe::servers(one.addr, deadline)),
         listeners,
+        ..resolver
+    }
+}
+
+fn addresses(config: &Config) -> Vec<SocketAddr> {
+    let resolver = &config.resolver;
+    let addrs = resolver.listen.iter();
+    addrs
+        .map(|&addr| SocketAddr::new(addr, resolver.port))
+        .collect()
+}
+
+/// What is known of it without asking.
+fn unseen_resolver(config_dir: &Path, config: &Config) -> Resolver {
+    Resolver {
+        listeners: Vec::new(),
+        process: None,
+        servers: None,
         source: match config.static_servers.as_slice() {
-            [] => resolver.resolv_file.clone(),
+            [] => config.resolver.resolv_file.clone(),
             _ => config_dir.join(STATIC_FILE),
         },
         mark: config.routing.mark,

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use super::facts::{Listener, Reply, Seen, Server};
 
 /// An answer that costs the resolver no query of its own takes less than a
-/// millisecond; after this it is none.
-const TIME: Duration = Duration::from_secs(1);
+/// millisecond. Until all of them are there, so long at most: `status` is to end
+/// within a second.
+pub const TIME: Duration = Duration::from_millis(700);
 /// Enough for an answer over UDP without EDNS.
 const BUFFER: usize = 1500;
 /// Connected sockets take datagrams of nobody else, so it need not be a secret.
@@ -32,11 +33,11 @@ impl Listener {
 }
 
 /// Asks at all addresses at once who is there.
-pub fn listeners(addrs: &[SocketAddr]) -> Vec<Listener> {
+pub fn listeners(addrs: &[SocketAddr], deadline: Instant) -> Vec<Listener> {
     thread::scope(|scope| {
         let started: Vec<_> = addrs
             .iter()
-            .map(|&addr| (addr, scope.spawn(move || who(addr))))
+            .map(|&addr| (addr, scope.spawn(move || who(addr, deadline))))
             .collect();
         let joined = started.into_iter().map(|(addr, probe)| Listener {
             addr,
@@ -48,9 +49,9 @@ pub fn listeners(addrs: &[SocketAddr]) -> Vec<Listener> {
     })
 }
 
-fn who(addr: SocketAddr) -> Reply {
+fn who(addr: SocketAddr, deadline: Instant) -> Reply {
     let start = Instant::now();
-    match over_udp(addr, &question("version.bind")) {
+    match over_udp(addr, &question("version.bind"), deadline) {
         Ok(answer) => match texts(&answer).as_deref() {
             Some([version, ..]) if version.starts_with(OURS) => Reply::Ours {
                 took: start.elapsed(),
@@ -69,8 +70,8 @@ fn who(addr: SocketAddr) -> Reply {
 
 /// The resolver's servers. Over TCP, because the list may be longer than a
 /// datagram.
-pub fn servers(addr: SocketAddr) -> Seen<Vec<Server>> {
-    let answer = over_tcp(addr, &question("health.gluon-wan"))
+pub fn servers(addr: SocketAddr, deadline: Instant) -> Seen<Vec<Server>> {
+    let answer = over_tcp(addr, &question("health.gluon-wan"), deadline)
         .map_err(|error| format!("no answer over TCP: {error}"))?;
     match texts(&answer) {
         // A TXT record cannot be empty; without a server its one text is.
@@ -155,14 +156,14 @@ fn skip_name(mut message: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn over_udp(addr: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+fn over_udp(addr: SocketAddr, question: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {
     let unspecified: SocketAddr = match addr {
         SocketAddr::V4(_) => ([0; 4], 0).into(),
         SocketAddr::V6(_) => ([0u16; 8], 0).into(),
     };
     let socket = UdpSocket::bind(unspecified)?;
     socket.connect(addr)?;
-    socket.set_read_timeout(Some(TIME))?;
+    socket.set_read_timeout(Some(left(deadline)?))?;
     socket.send(question)?;
     let mut buffer = vec![0; BUFFER];
     let length = socket.recv(&mut buffer)?;
@@ -170,17 +171,26 @@ fn over_udp(addr: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-fn over_tcp(addr: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&addr, TIME)?;
-    stream.set_read_timeout(Some(TIME))?;
-    stream.set_write_timeout(Some(TIME))?;
+fn over_tcp(addr: SocketAddr, question: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&addr, left(deadline)?)?;
     let length = (question.len() as u16).to_be_bytes();
+    stream.set_write_timeout(Some(left(deadline)?))?;
     stream.write_all(&[&length, question].concat())?;
     let mut length = [0; 2];
+    stream.set_read_timeout(Some(left(deadline)?))?;
     stream.read_exact(&mut length)?;
     let mut answer = vec![0; u16::from_be_bytes(length).into()];
+    stream.set_read_timeout(Some(left(deadline)?))?;
     stream.read_exact(&mut answer)?;
     Ok(answer)
+}
+
+/// How long it is until then; TimedOut when it is over.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+        left => Ok(left),
+    }
 }
 
 #[cfg(test)]

@@ -78,8 +78,11 @@ fn describe(pid: u32, process: &Path) -> Seen<Process> {
     };
     let capabilities = field("CapEff").and_then(|hex| u64::from_str_radix(hex, 16).ok());
     let capabilities = capabilities.ok_or_else(|| format!("{}: no CapEff", status.display()))?;
+    // Real, effective, saved, of the file system: the socket's is the effective.
+    let uid = field("Uid").and_then(|ids| ids.split_ascii_whitespace().nth(1)?.parse().ok());
     Ok(Process {
         pid,
+        uid: uid.ok_or_else(|| format!("{}: no Uid", status.display()))?,
         name: field("Name").unwrap_or("?").into(),
         may_mark: capabilities & MARKING != 0,
     })

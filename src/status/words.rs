@@ -1,184 +1,202 @@
-//! The facts and the verdict on one screen.
+//! The facts and the verdict on one page.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
-use super::facts::{Device, Facts, Include, Link, Match, Reply, Resolver, Server, Table};
+use super::facts::{Device, Facts, Include, Link, Match, Reply, Resolver, Server, Table, Whereto};
 use super::judge::{Finding, Unseen, Verdict, own_version};
+use crate::output::page::{Colour, Page};
+use crate::pulse::{Beat, Watch};
+use crate::routing::route::Family;
+use crate::routing::way::Way;
 
-/// Where the second column starts.
-const COLUMN: usize = 18;
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// The whole text. A line per fact, then one per problem.
-pub fn show(facts: &Facts, verdict: &Verdict, colour: bool) -> String {
-    let mut page = Page {
-        text: String::new(),
-        colour,
+/// The whole page: the facts part by part, then what was found.
+pub fn show(facts: &Facts, verdict: &Verdict) -> Page {
+    let mut page = Page::default();
+    headline(&mut page, verdict);
+    devices(&mut page, facts);
+    redirect(&mut page, facts);
+    routing(&mut page, facts);
+    page.title("watch");
+    match &facts.watch {
+        Ok(watch) => page.fact("sync --watch", watch),
+        Err(_) => page.fact("sync --watch", "not seen"),
+    }
+    resolver(&mut page, &facts.resolver);
+    findings(&mut page, verdict);
+    page
+}
+
+fn headline(page: &mut Page, verdict: &Verdict) {
+    let (colour, state) = match (verdict.problems.len(), verdict.unseen.len()) {
+        (0, 0) => (Colour::Green, "healthy".into()),
+        (0, _) => (
+            Colour::Yellow,
+            "no problem seen, but not everything could be seen".into(),
+        ),
+        (1, _) => (Colour::Red, "1 problem".into()),
+        (many, _) => (Colour::Red, format!("{many} problems")),
     };
-    page.headline(verdict);
-    page.devices(facts);
-    page.redirect(facts);
-    page.routing(facts);
-    page.resolver(&facts.resolver);
-    page.verdict(verdict);
-    page.text
+    page.verdict(own_version(), colour, state);
 }
 
-/// SGR parameters of ECMA-48.
-#[derive(Clone, Copy)]
-enum Colour {
-    Bold = 1,
-    Red = 31,
-    Green = 32,
-    Yellow = 33,
+fn devices(page: &mut Page, facts: &Facts) {
+    page.title("WAN devices");
+    match &facts.devices {
+        Ok(devices) => devices
+            .iter()
+            .for_each(|device| page.fact(&device.name, device)),
+        Err(_) => page.fact("-", "not seen"),
+    }
 }
 
-struct Page {
-    text: String,
-    colour: bool,
+fn redirect(page: &mut Page, facts: &Facts) {
+    page.title("redirect");
+    let groups = facts.groups.iter().map(|group| match &group.gid {
+        Ok(Some(gid)) => format!("{} ({gid})", group.name),
+        Ok(None) => format!("{} (does not exist)", group.name),
+        Err(_) => format!("{} (not seen)", group.name),
+    });
+    let groups: Vec<String> = groups.collect();
+    page.fact(
+        "groups",
+        format_args!("{}, to port {}", groups.join(", "), facts.port),
+    );
+    match &facts.table {
+        Ok(table) => page.fact("table", table),
+        Err(_) => page.fact("table", "not seen"),
+    }
+    match &facts.include {
+        Some(include) => page.fact("fw4 include", include),
+        None => page.fact("fw4 include", "not wanted"),
+    }
 }
 
-impl Page {
-    fn painted(&self, colour: Colour, text: impl Display) -> String {
-        match self.colour {
-            true => format!("\x1b[{}m{text}\x1b[0m", colour as u8),
-            false => text.to_string(),
-        }
-    }
-
-    fn line(&mut self, line: impl Display) {
-        // Writing to a String does not fail.
-        let _ = writeln!(self.text, "{line}");
-    }
-
-    fn fact(&mut self, name: impl Display, fact: impl Display) {
-        let name = name.to_string();
-        self.line(format_args!("  {name:COLUMN$} {fact}"));
-    }
-
-    fn title(&mut self, title: &str) {
-        let title = self.painted(Colour::Bold, title);
-        self.line(title);
-    }
-
-    fn headline(&mut self, verdict: &Verdict) {
-        let (colour, state) = match (verdict.problems.len(), verdict.unseen.len()) {
-            (0, 0) => (Colour::Green, "healthy".into()),
-            (0, _) => (
-                Colour::Yellow,
-                "no problem seen, but not everything could be seen".into(),
-            ),
-            (1, _) => (Colour::Red, "1 problem".into()),
-            (many, _) => (Colour::Red, format!("{many} problems")),
-        };
-        let state = self.painted(colour, state);
-        self.line(format_args!("{}: {state}", own_version()));
-    }
-
-    fn devices(&mut self, facts: &Facts) {
-        self.title("WAN devices");
-        match &facts.devices {
-            Ok(devices) => {
-                for device in devices {
-                    self.fact(&device.name, device);
-                }
-            }
-            Err(_) => self.fact("-", "not seen"),
-        }
-    }
-
-    fn redirect(&mut self, facts: &Facts) {
-        self.title("redirect");
-        let groups = facts.groups.iter().map(|group| match &group.gid {
-            Ok(Some(gid)) => format!("{} ({gid})", group.name),
-            Ok(None) => format!("{} (does not exist)", group.name),
-            Err(_) => format!("{} (not seen)", group.name),
-        });
-        let groups: Vec<String> = groups.collect();
-        self.fact(
-            "groups",
-            format_args!("{}, to port {}", groups.join(", "), facts.port),
-        );
-        match &facts.table {
-            Ok(table) => self.fact("table", table),
-            Err(_) => self.fact("table", "not seen"),
-        }
-        match &facts.include {
-            Some(include) => self.fact("fw4 include", include),
-            None => self.fact("fw4 include", "not wanted"),
-        }
-    }
-
-    fn routing(&mut self, facts: &Facts) {
-        self.title("routing");
-        let Ok(difference) = &facts.routing else {
-            return self.fact("-", "not seen");
-        };
+fn routing(page: &mut Page, facts: &Facts) {
+    page.title("routing");
+    let Ok(difference) = &facts.routing else {
+        return page.fact("-", "not seen");
+    };
+    for (family, name) in [(Family::Ipv6, "IPv6"), (Family::Ipv4, "IPv4")] {
         // The words of rules and routes begin with their family.
-        for family in ["IPv6", "IPv4"] {
-            let of = |lines: &[String]| lines.iter().filter(|line| line.contains(family)).count();
-            let (wanted, due) = (of(&difference.wanted), of(&difference.changes));
-            let misplaced = of(&difference.misplaced);
-            match (wanted, due + misplaced) {
-                (0, 0) => self.fact(family, "not separated"),
-                (wanted, 0) => {
-                    self.fact(family, format_args!("{wanted} rules and routes, as wanted"))
-                }
-                (wanted, due) => self.fact(
-                    family,
-                    format_args!("{wanted} rules and routes wanted, {due} to be mended"),
+        let of = |lines: &[String]| lines.iter().filter(|line| line.contains(name)).count();
+        let (wanted, due) = (of(&difference.wanted), of(&difference.changes));
+        match (wanted, due + of(&difference.misplaced)) {
+            (0, 0) => page.fact(name, "not separated"),
+            (wanted, 0) => page.fact(name, format_args!("{wanted} rules and routes, as wanted")),
+            (wanted, due) => page.fact(
+                name,
+                format_args!("{wanted} rules and routes wanted, {due} to be mended"),
+            ),
+        }
+        for (marked, what) in [(true, "marked to"), (false, "unmarked to")] {
+            if let Some(way) = far(facts, family, marked) {
+                page.fact(format_args!("  {what}"), &way.course);
+            }
+        }
+    }
+}
+
+/// The way to somewhere far.
+fn far(facts: &Facts, family: Family, marked: bool) -> Option<&Way> {
+    let mut asked = facts.ways.iter().flatten();
+    let found = asked.find(|one| {
+        one.to == Whereto::Far
+            && Family::of(one.packet.to) == family
+            && (one.packet.mark != 0) == marked
+    });
+    found?.way.as_ref().ok()
+}
+
+fn resolver(page: &mut Page, resolver: &Resolver) {
+    page.title("resolver");
+    for listener in &resolver.listeners {
+        page.fact(listener.addr, &listener.reply);
+    }
+    match &resolver.process {
+        Some(Ok(process)) => {
+            let may = if process.may_mark { "may" } else { "may not" };
+            page.fact(
+                "mark",
+                format_args!(
+                    "{} (pid {}) {may} set {}",
+                    process.name, process.pid, resolver.mark
                 ),
-            }
+            );
+        }
+        Some(Err(_)) => page.fact("mark", "not seen"),
+        None => {}
+    }
+    let servers: Vec<&Server> = resolver.servers.iter().flatten().flatten().collect();
+    if !servers.is_empty() {
+        page.title("servers");
+        let columns = ["address", "state", "for", "usual", "queries", "failed"];
+        let mut rows = vec![columns.map(str::to_owned).to_vec()];
+        rows.extend(servers.into_iter().map(row));
+        page.table(rows);
+    }
+}
+
+fn row(server: &Server) -> Vec<String> {
+    let usual = server.usual_us.map(|us| Millis(us.into()).to_string());
+    vec![
+        server.server.clone(),
+        server.state.to_string(),
+        Span(server.since_s).to_string(),
+        usual.unwrap_or_else(|| "-".into()),
+        server.queries.to_string(),
+        server.failures.to_string(),
+    ]
+}
+
+fn findings(page: &mut Page, verdict: &Verdict) {
+    if !verdict.problems.is_empty() {
+        page.title("problems, and what to do");
+    }
+    for problem in &verdict.problems {
+        page.bullet(Colour::Red, '!', problem);
+    }
+    if !verdict.unseen.is_empty() {
+        page.title("not seen");
+    }
+    for unseen in &verdict.unseen {
+        page.bullet(Colour::Yellow, '?', unseen);
+    }
+    if !verdict.notes.is_empty() {
+        page.title("notes");
+    }
+    for note in &verdict.notes {
+        page.bullet(Colour::Bold, '-', note);
+    }
+}
+
+impl Display for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("is not there"),
+            Self::Ended => f.write_str("has ended"),
+            Self::Here(beat) => beat.fmt(f),
         }
     }
+}
 
-    fn resolver(&mut self, resolver: &Resolver) {
-        self.title("resolver");
-        for listener in &resolver.listeners {
-            self.fact(listener.addr, &listener.reply);
-        }
-        match &resolver.process {
-            Some(Ok(process)) => {
-                let may = if process.may_mark { "may" } else { "may not" };
-                self.fact(
-                    "mark",
-                    format_args!(
-                        "{} (pid {}) {may} set {}",
-                        process.name, process.pid, resolver.mark
-                    ),
-                );
-            }
-            Some(Err(_)) => self.fact("mark", "not seen"),
-            None => {}
-        }
-        for server in resolver.servers.iter().flatten().flatten() {
-            self.fact(&server.server, server);
-        }
-    }
-
-    fn verdict(&mut self, verdict: &Verdict) {
-        if !verdict.problems.is_empty() {
-            self.title("problems, and what to do");
-            let mark = self.painted(Colour::Red, "!");
-            for problem in &verdict.problems {
-                self.line(format_args!("  {mark} {problem}"));
-            }
-        }
-        if !verdict.unseen.is_empty() {
-            self.title("not seen");
-            let mark = self.painted(Colour::Yellow, "?");
-            for unseen in &verdict.unseen {
-                self.line(format_args!("  {mark} {unseen}"));
-            }
-        }
-        if !verdict.notes.is_empty() {
-            self.title("notes");
-            for note in &verdict.notes {
-                self.line(format_args!("  - {note}"));
-            }
+impl Display for Beat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.stopped { "stopped" } else { "watches" };
+        write!(
+            f,
+            "{state} (pid {}), looked {} ago, mended in the last hour: {}",
+            self.pid,
+            Span(self.idle_s),
+            self.mended
+        )?;
+        match self.changes.first() {
+            Some((ago, change)) => write!(f, ", last {} ago: {change}", Span(*ago)),
+            None => Ok(()),
         }
     }
 }
@@ -268,16 +286,6 @@ impl Display for Reply {
             Self::Silent => f.write_str("does not answer"),
             Self::Failed(_) => f.write_str("cannot be asked"),
         }
-    }
-}
-
-impl Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for {}", self.state, Span(self.since_s))?;
-        if let Some(us) = self.usual_us {
-            write!(f, ", usually {}", Millis(us.into()))?;
-        }
-        write!(f, ", {} of {} queries failed", self.failures, self.queries)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Each fact that is wrong gives its finding, and no other.
 
 use super::*;
+use crate::pulse::{Beat, Watch};
 use crate::redirect::Counted;
 use crate::status::facts::{LeakedServer, Link};
 use std::time::Duration;
@@ -11,7 +12,7 @@ pub(in crate::status) fn healthy() -> Facts {
         up: true,
         carrier: true,
         addresses: vec!["192.0.2.9/24".into()],
-        global: true,
+        global: vec!["192.0.2.9".parse().unwrap()],
     };
     let server = Server {
         server: "192.0.2.1".into(),
@@ -58,10 +59,17 @@ pub(in crate::status) fn healthy() -> Facts {
             changes: Vec::new(),
             obstacles: Vec::new(),
         }),
+        ways: Ok(ways::tests::as_promised()),
+        watch: Ok(Watch::Here(Beat {
+            pid: 8,
+            idle_s: 4,
+            ..Beat::default()
+        })),
         resolver: Resolver {
             listeners: vec![listener("127.0.0.1:54"), listener("[::1]:54")],
             process: Some(Ok(Process {
                 pid: 7,
+                uid: 453,
                 name: "gluon-wan".into(),
                 may_mark: true,
             })),
@@ -142,7 +150,7 @@ fn devices() {
         link(facts).carrier = false;
     });
     problem("devices", "no address", "home router", |facts| {
-        link(facts).global = false;
+        link(facts).global.clear();
     });
     note("no device wwan0", |facts| {
         facts.devices.as_mut().unwrap().push(Device {
@@ -262,6 +270,7 @@ fn listeners() {
         |facts| {
             facts.resolver.process = Some(Ok(Process {
                 pid: 7,
+                uid: 453,
                 name: "dnsmasq".into(),
                 may_mark: false,
             }));
@@ -340,4 +349,41 @@ fn what_was_not_seen_is_not_healthy() {
         assert_eq!(verdict.unseen.len(), 1, "{verdict:?}");
         assert_eq!(verdict.unseen[0].reason, "why");
     }
+}
+
+#[test]
+fn the_watch() {
+    fn beat(facts: &mut Facts) -> &mut Beat {
+        match &mut facts.watch {
+            Ok(Watch::Here(beat)) => beat,
+            other => panic!("{other:?}"),
+        }
+    }
+    note("there is no watch", |facts| facts.watch = Ok(Watch::None));
+    problem("watch", "was killed", "restart", |facts| {
+        facts.watch = Ok(Watch::Ended);
+    });
+    problem("watch", "pid 8) is stopped", "kill -CONT 8", |facts| {
+        beat(facts).stopped = true;
+    });
+    problem(
+        "watch",
+        "cannot put everything in place: routing: x",
+        "",
+        |facts| {
+            beat(facts).trouble = vec!["routing: x".into()];
+        },
+    );
+    note(
+        "61 changes were made in the last hour, the last one: add",
+        |facts| {
+            beat(facts).mended = 61;
+            beat(facts).changes = vec![(3, "add".into())];
+        },
+    );
+    assert!(with(|facts| beat(facts).mended = 60).notes.is_empty());
+    assert_eq!(
+        with(|facts| facts.watch = Err("why".into())).unseen.len(),
+        1
+    );
 }

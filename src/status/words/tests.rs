@@ -4,7 +4,7 @@ use super::*;
 use crate::status::judge::{judge, tests::healthy};
 
 fn shown(facts: &Facts, colour: bool) -> String {
-    show(facts, &judge(facts), colour)
+    show(facts, &judge(facts)).text(colour)
 }
 
 #[test]
@@ -14,19 +14,25 @@ fn a_healthy_node_fits_a_screen() {
         "\
 {}: healthy
 WAN devices
-  br-wan             up, 192.0.2.9/24
+  br-wan         up, 192.0.2.9/24
 redirect
-  groups             gluon-fastd (800), to port 54
-  table              inet gluon_wan, as wanted, packets redirected: 3, stopped: 0
-  fw4 include        /run/redirect.nft, as wanted, loaded by fw4
+  groups         gluon-fastd (800), to port 54
+  table          inet gluon_wan, as wanted, packets redirected: 3, stopped: 0
+  fw4 include    /run/redirect.nft, as wanted, loaded by fw4
 routing
-  IPv6               1 rules and routes, as wanted
-  IPv4               not separated
+  IPv6           1 rules and routes, as wanted
+    marked to    br-wan via fe80::77
+    unmarked to  bat0 via fe80::111
+  IPv4           not separated
+watch
+  sync --watch   watches (pid 8), looked 4 s ago, mended in the last hour: 0
 resolver
-  127.0.0.1:54       answers in 0.3 ms
-  [::1]:54           answers in 0.3 ms
-  mark               gluon-wan (pid 7) may set 0x1/0x1
-  192.0.2.1          up for 1 min, usually 1.3 ms, 1 of 7 queries failed
+  127.0.0.1:54   answers in 0.3 ms
+  [::1]:54       answers in 0.3 ms
+  mark           gluon-wan (pid 7) may set 0x1/0x1
+servers
+  address    state  for    usual   queries  failed
+  192.0.2.1  up     1 min  1.3 ms  7        1
 ",
         own_version()
     );
@@ -54,7 +60,7 @@ fn what_was_not_seen_is_said() {
     assert!(text.contains("no problem seen, but not everything"));
     assert_eq!(text.matches("not seen\n").count(), 4);
     assert!(text.contains("  ? redirect: table inet gluon_wan: needs root\n"));
-    assert!(text.contains("fw4 include        not wanted\n"));
+    assert!(text.contains("  fw4 include   not wanted\n"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Writes JSON (RFC 8259): the little that `status --json` needs, without the
+//! Writes JSON (RFC 8259): the little that `status` and `trace` need, without the
 //! flash that a library costs.
 
 use std::fmt::{self, Write};
@@ -89,14 +89,20 @@ impl fmt::Display for Value {
     }
 }
 
-/// Quote, backslash and control characters must be escaped (section 7).
+/// Quote, backslash and control characters must be escaped (section 7); here all
+/// is that is not printable ASCII, because a terminal may be what reads it.
 fn string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_char('"')?;
     for c in text.chars() {
         match c {
             '"' | '\\' => write!(f, "\\{c}")?,
-            c if c.is_control() => write!(f, "\\u{:04x}", u32::from(c))?,
-            c => f.write_char(c)?,
+            ' '..='~' => f.write_char(c)?,
+            c => {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    write!(f, "\\u{unit:04x}")?;
+                }
+            }
         }
     }
     f.write_char('"')
@@ -125,7 +131,10 @@ mod tests {
 
     #[test]
     fn strings_are_escaped() {
-        let text = Value::from("say \"ä\"\\\n\u{1}\u{7f}\u{85}");
-        assert_eq!(text.to_string(), r#""say \"ä\"\\\u000a\u0001\u007f\u0085""#);
+        let text = Value::from("say \"ä\"\\\n\u{1}\u{7f}\u{85}\u{1f600}");
+        assert_eq!(
+            text.to_string(),
+            r#""say \"\u00e4\"\\\u000a\u0001\u007f\u0085\ud83d\ude00""#
+        );
     }
 }

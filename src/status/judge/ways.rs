@@ -1,0 +1,195 @@
+//! Whether packets would go where they must: what has the mark through the WAN or
+//! nowhere, what has none not through a router of the WAN, and what is for this
+//! node to this node.
+
+use std::net::IpAddr;
+
+use super::Verdict;
+use crate::config::Mark;
+use crate::routing::Difference;
+use crate::routing::route::{Family, LOCAL, Rule};
+use crate::routing::way::{Course, Way};
+use crate::status::facts::{Asked, Facts, Whereto};
+
+impl Verdict {
+    /// One problem for each rule or route that leads astray, not one for each
+    /// packet.
+    pub(super) fn ways(&mut self, facts: &Facts) {
+        let asked = match &facts.ways {
+            Ok(asked) => asked,
+            Err(why) => return self.unseen("routing", "which way packets take", why),
+        };
+        // What sync would change is told already, and takes packets astray.
+        let is_due = |one: &Difference| !(one.changes.is_empty() && one.misplaced.is_empty());
+        if facts.routing.as_ref().is_ok_and(is_due) {
+            return;
+        }
+        // That is among what was not seen.
+        let Ok(devices) = &facts.devices else { return };
+        let devices: Vec<&str> = devices.iter().map(|one| one.name.as_str()).collect();
+        let mark = facts.resolver.mark;
+        let mut told: Vec<(bool, Option<&Rule>, Option<&str>)> = Vec::new();
+        for one in asked {
+            let way = match &one.way {
+                Ok(way) => way,
+                Err(why) => {
+                    let what = format!("the way to {}", one.packet.to);
+                    self.unseen("routing", what, why);
+                    continue;
+                }
+            };
+            let marked = one.packet.mark != 0;
+            let cause = (marked, way.rule.as_ref(), way.route.as_deref());
+            let Some(fault) = fault(one, way, &devices, mark) else {
+                continue;
+            };
+            if !told.contains(&cause) {
+                told.push(cause);
+                self.problem(fault.part, fault.what, fault.advice);
+            }
+        }
+    }
+}
+
+struct Fault {
+    part: &'static str,
+    what: String,
+    advice: String,
+}
+
+/// What is wrong with a way, if anything is.
+fn fault(one: &Asked, way: &Way, devices: &[&str], mark: Mark) -> Option<Fault> {
+    let is_wan = |device: &String| devices.contains(&device.as_str());
+    let marked = one.packet.mark != 0;
+    let (part, advice) = match (&one.to, &way.course) {
+        (Whereto::Here, Course::Here) => return None,
+        (Whereto::Here, _) => ("routing", local_first(one)),
+        // A server on this node is asked here, whatever the mark says.
+        (_, Course::Here) => return None,
+        (_, Course::Out { device, .. }) if marked && is_wan(device) => return None,
+        (_, Course::Out { .. }) if marked => ("routing", make_way(way)),
+        // Without a way through the WAN, marked packets are to end like this; a
+        // look-up that fails with EINVAL or is prohibited is somebody's doing.
+        (_, Course::Nowhere(_)) if marked && is_foreign(way.rule.as_ref()) => {
+            ("routing", make_way(way))
+        }
+        (_, Course::Nowhere(_)) => return None,
+        // The home network itself is a neighbour like any other.
+        (Whereto::Server(_), Course::Out { gateway: None, .. }) => return None,
+        (_, Course::Out { device, .. }) if is_wan(device) => ("leaks", keep_out(way)),
+        (_, Course::Out { .. }) => return None,
+    };
+    Some(Fault {
+        part,
+        what: format!(
+            "{}: {}{}",
+            packets(one, mark),
+            goes(one, way),
+            taken_by(way)
+        ),
+        advice,
+    })
+}
+
+fn packets(one: &Asked, mark: Mark) -> String {
+    let family = family(one.packet.to);
+    let marked = match one.packet.mark {
+        0 => "without the mark".into(),
+        _ => format!("with mark {}", mark),
+    };
+    let to = match &one.to {
+        Whereto::Server(server) => format!("to the server {server}"),
+        Whereto::Far => format!("to {} and the like", one.packet.to),
+        Whereto::Here => format!("to this node's own {}", one.packet.to),
+    };
+    format!("{family} packets {marked} {to}")
+}
+
+fn goes(one: &Asked, way: &Way) -> String {
+    match (&way.course, &one.to) {
+        (Course::Nowhere(why), _) => format!("they go nowhere ({why})"),
+        (course, Whereto::Here) => format!("they do not stay here but leave through {course}"),
+        (course, _) => format!("they leave through {course}"),
+    }
+}
+
+fn taken_by(way: &Way) -> String {
+    let mut words = String::new();
+    for taker in [
+        way.rule.as_ref().map(ToString::to_string),
+        way.route.clone(),
+    ] {
+        let Some(taker) = taker else { continue };
+        words += if words.is_empty() {
+            "; taken by "
+        } else {
+            ", "
+        };
+        words += &taker;
+    }
+    words
+}
+
+fn family(addr: IpAddr) -> &'static str {
+    match Family::of(addr) {
+        Family::Ipv4 => "IPv4",
+        Family::Ipv6 => "IPv6",
+    }
+}
+
+/// The switch of ip(8).
+fn switch(addr: IpAddr) -> &'static str {
+    match Family::of(addr) {
+        Family::Ipv4 => "-4",
+        Family::Ipv6 => "-6",
+    }
+}
+
+fn is_foreign(rule: Option<&Rule>) -> bool {
+    rule.is_some_and(|rule| !rule.is_ours())
+}
+
+/// The kernel's own first rule.
+fn local_first(one: &Asked) -> String {
+    format!(
+        "the rule for table local must come first: `ip {} rule add pref 0 lookup local`",
+        switch(one.packet.to)
+    )
+}
+
+/// How marked packets get past it.
+fn make_way(way: &Way) -> String {
+    match &way.rule {
+        Some(rule) if rule.is_ours() => {
+            "add that device to `list device` in section routing if it is an uplink, else delete \
+             the route"
+                .into()
+        }
+        Some(rule) if rule.priority <= 1 => {
+            format!(
+                "give that rule a priority behind ours, or delete it: `ip rule` shows it as {}",
+                rule.priority
+            )
+        }
+        Some(rule) => format!(
+            "set `option priority` in section routing below {}, or delete that rule",
+            rule.priority
+        ),
+        None => "`ip rule` and `ip route show table all` show who sends them there".into(),
+    }
+}
+
+/// How unmarked packets are kept out.
+fn keep_out(way: &Way) -> String {
+    match &way.rule {
+        Some(rule) if rule.table == LOCAL || rule.is_ours() => "`gluon-wan sync`".into(),
+        Some(rule) => format!(
+            "delete that rule or give it a mark: it looks in table {} for everybody",
+            rule.table
+        ),
+        None => "`ip rule` and `ip route show table all` show who sends them there".into(),
+    }
+}
+
+#[cfg(test)]
+pub(in crate::status) mod tests;
