@@ -523,11 +523,16 @@ injected() {
 @test "idle, it does not wake up" {
 	server one "${SERVERS[0]}" good
 	resolver_starts
-	ask --count 20
-	local pid before after
+	local pid before after open
 	pid=$(daemon_pid node resolver)
-	# What was due after the last query is over.
-	sleep 2
+	descriptors() { on node sh -c "ls /proc/$pid/fd | wc -l"; }
+	open=$(descriptors)
+	ask --count 20
+	# Its sockets wait for late replies for a while, and are closed without
+	# another query; then nothing is due any more.
+	[ "$(descriptors)" -gt "$open" ]
+	are_closed() { [ "$(descriptors)" -le "$open" ]; }
+	LAB_TIMEOUT=20 wait_for 15 are_closed
 	before=$(on node grep ctxt /proc/"$pid"/status)
 	sleep 5
 	after=$(on node grep ctxt /proc/"$pid"/status)

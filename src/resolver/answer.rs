@@ -203,7 +203,7 @@ fn health(upstream: &Upstream, now: Instant) -> String {
         State::Unreachable => Health::Unreachable,
     };
     let usual = upstream
-        .usual
+        .srtt
         .map_or("-".into(), |usual| usual.as_micros().to_string());
     let since = now.saturating_duration_since(upstream.since).as_secs();
     let Upstream {

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::open::SocketKey;
+use super::in_flight::SocketKey;
 
 /// As many events are taken at a time.
 const BATCH: usize = 64;

@@ -17,8 +17,12 @@ const CLASS_CHAOS: u16 = 3;
 const TYPE_IXFR: u16 = 251;
 const TYPE_AXFR: u16 = 252;
 
+/// RCODE 1: the server could not read the query.
+pub const FORMERR: u8 = 1;
 /// RCODE 2: the server tried and could not.
 pub const SERVFAIL: u8 = 2;
+/// RCODE 4: the server does not know how to.
+pub const NOTIMP: u8 = 4;
 /// RCODE 5: the server does not want to.
 pub const REFUSED: u8 = 5;
 
@@ -105,7 +109,7 @@ impl Question {
     /// Names are compared without case: a server may spell a name as its zone
     /// does. A server that could not even read the query may leave the
     /// question out (RFC 1035 asks for it only in the example), so a failure
-    /// without one counts.
+    /// of the server without one counts. What is said of a name needs the name.
     #[must_use]
     pub fn is_answered_by(self, query: &[u8], reply: &[u8]) -> bool {
         let Some(header) = reply.first_chunk::<HEADER_LEN>() else {
@@ -114,7 +118,7 @@ impl Question {
         let is_reply = header[2] & 0x80 != 0;
         let same_opcode = (header[2] >> 3 & 0x0f) == 0;
         let asked = match questions(reply) {
-            0 => rcode(reply) != 0,
+            0 => is_failure_code(rcode(reply)),
             1 => {
                 let (name, fixed) = self.parts(query);
                 let (reply_name, reply_fixed) = self.parts(reply);
@@ -123,6 +127,12 @@ impl Question {
             _ => false,
         };
         is_reply && same_opcode && asked
+    }
+
+    /// The offset behind it.
+    #[must_use]
+    pub(super) fn end(self) -> usize {
+        self.end
     }
 
     /// A copy of `reply` to keep: one that is longer than [`MAX_QUERY`] without
@@ -174,11 +184,41 @@ pub fn rcode(message: &[u8]) -> u8 {
     message.get(3).map_or(0, |byte| byte & 0x0f)
 }
 
-/// Whether another server may do better: SERVFAIL and REFUSED are about the
-/// server, every other RCODE is about the name or the message.
+/// Whether another server may do better. These RCODEs are about the server (and
+/// about a message that it is too old for), every other one is about the name;
+/// and a server that neither recurses nor is responsible for the name, and has
+/// no answer, is the wrong one to ask (lame).
 #[must_use]
 pub fn is_failure(message: &[u8]) -> bool {
-    matches!(rcode(message), SERVFAIL | REFUSED)
+    is_failure_code(rcode(message)) || is_lame(message)
+}
+
+fn is_failure_code(rcode: u8) -> bool {
+    matches!(rcode, FORMERR | SERVFAIL | NOTIMP | REFUSED)
+}
+
+fn is_lame(message: &[u8]) -> bool {
+    const AUTHORITATIVE_OR_TRUNCATED: u8 = 0x04 | 0x02;
+    const RECURSION_AVAILABLE: u8 = 0x80;
+    let Some(header) = message.first_chunk::<HEADER_LEN>() else {
+        return false;
+    };
+    rcode(message) == 0
+        && header[2] & AUTHORITATIVE_OR_TRUNCATED == 0
+        && header[3] & RECURSION_AVAILABLE == 0
+        && header[6..8] == [0, 0]
+}
+
+/// A number by which equal messages are found; their ids do not matter. Others
+/// may have the same.
+#[must_use]
+pub fn digest(message: &[u8]) -> u32 {
+    let words = message.get(2..).unwrap_or_default().chunks(4);
+    words.fold(0, |digest: u32, word| {
+        let mut bytes = [0; 4];
+        bytes[..word.len()].copy_from_slice(word);
+        (digest.rotate_left(5) ^ u32::from_le_bytes(bytes)).wrapping_mul(0x9e37_79b1)
+    })
 }
 
 #[cfg(test)]
@@ -322,8 +362,21 @@ pub(super) mod tests {
         headless[5] = 0;
         headless.truncate(HEADER_LEN);
         assert!(answers(&headless), "FORMERR without the question");
-        headless[3] = 0x80;
-        assert!(!answers(&headless), "NOERROR needs the question");
+        for (code, counts) in [
+            (0, false),
+            (2, true),
+            (3, false),
+            (4, true),
+            (5, true),
+            (6, false),
+        ] {
+            headless[3] = 0x80 | code;
+            assert_eq!(
+                answers(&headless),
+                counts,
+                "RCODE {code} without the question"
+            );
+        }
     }
 
     #[test]
@@ -334,8 +387,47 @@ pub(super) mod tests {
         assert_eq!(&message[..2], [0xfe, 0xdc]);
         assert_eq!((id(&[]), id(&[1]), rcode(&[0; 3])), (0, 0, 0));
         set_id(&mut [], 1);
-        for (code, failure) in [(0, false), (2, true), (3, false), (4, false), (5, true)] {
+    }
+
+    #[test]
+    fn what_another_server_may_do_better() {
+        let message = query(7, "example.org", 1, 1);
+        let codes = [
+            (0, false),
+            (1, true),
+            (2, true),
+            (3, false),
+            (4, true),
+            (5, true),
+            (6, false),
+        ];
+        for (code, failure) in codes {
             assert_eq!(is_failure(&reply(&message, code)), failure, "{code}");
         }
+        // Neither RA nor AA nor TC, and no answer.
+        let mut lame = reply(&message, 0);
+        lame[3] = 0;
+        assert!(is_failure(&lame));
+        for (at, bits) in [(2, 0x04), (2, 0x02), (3, 0x80), (3, 0x03), (7, 1)] {
+            let mut good = lame.clone();
+            good[at] |= bits;
+            assert!(!is_failure(&good), "{at} {bits}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_of_all_but_the_id() {
+        let message = query(7, "example.org", 1, 1);
+        let digest_of = |id, at: usize, bits: u8| {
+            let mut other = message.clone();
+            set_id(&mut other, id);
+            other[at] ^= bits;
+            digest(&other)
+        };
+        assert_eq!(digest(&message), digest_of(8, 3, 0));
+        for at in 2..message.len() {
+            assert_ne!(digest(&message), digest_of(7, at, 0x20), "{at}");
+        }
+        assert_eq!(digest(&[]), 0);
     }
 }

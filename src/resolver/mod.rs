@@ -1,21 +1,22 @@
 //! The resolver: a DNS forwarder on port 54 whose queries all carry the mark.
 //!
-//! Plain UDP queries are relayed as bytes ([`relay`], decided in [`open`] and
+//! Plain UDP queries are relayed as bytes ([`relay`], decided in [`in_flight`] and
 //! [`upstream`]); TCP goes through hickory's streams ([`tcp`]); what wants an
 //! answer of our own gets one from hickory-server ([`answer`]). It keeps no
 //! cache: Gluon's policy, this daemon only redirects.
 
 pub mod answer;
+mod edns;
 mod events;
+pub mod in_flight;
 mod local;
 pub mod message;
 mod network;
 mod numbers;
-mod open;
-mod pool;
+pub mod pool;
 mod privilege;
 mod random;
-mod relay;
+pub mod relay;
 pub mod servers;
 mod socket;
 mod tcp;

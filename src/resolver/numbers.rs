@@ -1,36 +1,6 @@
-//! Maps by numbers, and the numbers used lately.
+//! The numbers used lately.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
-
-/// A map by numbers that nobody outside can choose: ids are drawn at random,
-/// keys are counted. The standard hasher, made for keys that an attacker picks,
-/// would be a sixth of a query's work.
-pub type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
-
-/// Spreads a number over 64 bits (Fibonacci hashing).
-#[derive(Default)]
-pub struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u32((self.0 as u32) << 8 | u32::from(byte));
-        }
-    }
-
-    fn write_u16(&mut self, number: u16) {
-        self.write_u32(number.into());
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
+use std::collections::VecDeque;
 
 /// The ids of the last `RECENT` queries.
 pub struct RecentIds {
@@ -98,18 +68,5 @@ mod tests {
             assert!(recent.contains(oldest));
             assert!(oldest == 0 || !recent.contains(oldest - 1));
         }
-    }
-
-    #[test]
-    fn neighbours_fall_into_different_places() {
-        let hash = |number: u16| {
-            let mut hasher = NumberHasher::default();
-            hasher.write_u16(number);
-            hasher.finish()
-        };
-        let low: std::collections::HashSet<u64> = (0..256).map(|n| hash(n) % 256).collect();
-        assert_eq!(low.len(), 256);
-        let high: std::collections::HashSet<u64> = (0..256).map(|n| hash(n) >> 57).collect();
-        assert!(high.len() > 100, "{}", high.len());
     }
 }

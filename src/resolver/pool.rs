@@ -1,245 +1,257 @@
 //! The UDP sockets towards the servers.
 //!
-//! A socket of its own for every query makes its source port unpredictable, and
-//! costs as much as all the rest of the query. So a budget decides: as long as
-//! it lasts, every query gets a fresh socket; under a load that uses it up,
-//! sockets are shared and reopened after some uses.
+//! A query gets a socket, and so a source port, of its own. It stays open after
+//! the answer: a late or double reply to a port that nobody has makes the kernel
+//! send an ICMP error, which carries the start of the answer, has no mark, and so
+//! takes the mesh. Because descriptors are few, queries share sockets under a
+//! load that uses them up; these are replaced as fast as others may be closed.
+//!
+//! Pure but for the sockets themselves, which can be of any kind.
 
 use std::io;
-use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use super::events::{Events, Source};
-use super::numbers::NumberMap;
-use super::open::SocketKey;
-use super::random::Random;
-use super::socket;
-use super::upstream::{Upstream, UpstreamId};
+use super::in_flight::{LIFETIME, SocketKey};
+use super::upstream::{MAX_SERVERS, UpstreamId};
 
-/// Fresh sockets at once, and the time in which one more is granted.
-const BUDGET: u32 = 256;
-const REFILL: Duration = Duration::from_millis(10);
-/// Under load, a server's queries spread over so many sockets …
-const SHARED: usize = 32;
-/// … each of which is used so often before another port takes its place.
-const USES: u32 = 32;
-/// All sockets together; routers allow 1,024 descriptors.
-const MAX_SOCKETS: usize = 400;
+/// All sockets together, as long as none has to be closed for it that an answer
+/// may come to; routers allow 1,024 descriptors.
+pub const MAX_SOCKETS: usize = 400;
+/// All of them in any case.
+const MOST_SOCKETS: usize = 2 * MAX_SOCKETS;
+/// So many of them are any server's share.
+const FAIR_SHARE: usize = MAX_SOCKETS / MAX_SERVERS;
+/// Under load, a server's queries spread over its youngest sockets.
+const SHARED: usize = 64;
+/// How long a socket stays open after its last query, when all were answered: a
+/// reply that comes twice does so soon.
+const LINGER: Duration = Duration::from_secs(4);
+/// The same when an answer is missing, which may come late.
+const LINGER_UNANSWERED: Duration = LIFETIME.saturating_mul(2);
+/// Closing is not urgent: once in so long is enough.
+const PAUSE: Duration = Duration::from_millis(500);
 
-struct Entry {
-    socket: UdpSocket,
-    upstream: UpstreamId,
-    /// So many queries more may be sent through it.
-    uses_left: u32,
-    waiting: u32,
+struct Entry<S> {
+    key: SocketKey,
+    socket: S,
+    unanswered: u32,
+    last_used: Instant,
 }
 
-/// All open sockets.
-pub struct Pool {
-    sockets: NumberMap<SocketKey, Entry>,
-    /// Those that have uses left.
-    shared: NumberMap<UpstreamId, Vec<SocketKey>>,
-    next_key: SocketKey,
-    mark: u32,
-    budget: Budget,
+impl<S> Entry<S> {
+    fn ends(&self) -> Instant {
+        let linger = match self.unanswered {
+            0 => LINGER,
+            _ => LINGER_UNANSWERED,
+        };
+        self.last_used + linger
+    }
 }
 
-impl Pool {
-    /// None open; all will carry the mark.
+/// All open sockets. Dropping one closes it.
+pub struct Pool<S> {
+    /// A key's lower half is its place here.
+    places: Vec<Option<Entry<S>>>,
+    open: usize,
+    /// The youngest sockets towards each server.
+    shared: Vec<(UpstreamId, Vec<SocketKey>)>,
+    /// A key's upper half: a place that is used again has another key.
+    generation: u16,
+    due: Option<Instant>,
+}
+
+impl<S> Pool<S> {
+    /// None open yet.
     #[must_use]
-    pub fn new(mark: u32, now: Instant) -> Self {
+    pub fn new() -> Self {
         Self {
-            sockets: NumberMap::default(),
-            shared: NumberMap::default(),
-            next_key: 0,
-            mark,
-            budget: Budget::new(now),
+            places: Vec::new(),
+            open: 0,
+            shared: Vec::new(),
+            generation: 0,
+            due: None,
         }
     }
 
-    /// Sends a query. A fresh socket is added to `events`.
+    /// When to call [`tick`](Self::tick).
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// A socket for a query to a server: fresh from `open` as long as there is
+    /// room, else one that others use too, chosen by a `random` number.
     ///
     /// # Errors
-    /// No route or device, refused by ICMP earlier, no descriptors.
-    pub fn send(
+    /// None can be opened, and none is there to share.
+    pub fn take(
         &mut self,
         now: Instant,
-        upstream: &Upstream,
-        query: &[u8],
-        random: &mut Random,
-        events: &Events,
-    ) -> io::Result<SocketKey> {
-        let key = match self.choose(now, upstream.id, random) {
-            Choice::Open(key) => key,
-            Choice::Fresh { uses } => self.open(upstream, uses, events)?,
+        to: UpstreamId,
+        random: u16,
+        open: impl FnOnce(SocketKey) -> io::Result<S>,
+    ) -> io::Result<Taken<'_, S>> {
+        let key = match self.place(now, to) {
+            Some(place) => self.open_at(place, now, to, open),
+            None => Err(io::ErrorKind::QuotaExceeded.into()),
         };
-        let Some(entry) = self.sockets.get_mut(&key) else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        entry.waiting += 1;
-        entry.uses_left = entry.uses_left.saturating_sub(1);
-        let sent = entry.socket.send(query);
-        if entry.uses_left == 0
-            && let Some(shared) = self.shared.get_mut(&upstream.id)
-        {
-            shared.retain(|other| *other != key);
-        }
-        match sent {
-            // A full buffer: lost, as any datagram may be, and repeated in time.
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                self.release(key);
-                Err(error)
+        let (key, is_fresh) = match key {
+            Ok(key) => (key, true),
+            Err(error) => {
+                let shared = self.shared_towards(to);
+                let any = usize::from(random).checked_rem(shared.len());
+                (any.map(|any| shared[any]).ok_or(error)?, false)
             }
-            _ => Ok(key),
-        }
-    }
-
-    /// One query less waits on it. A socket that has done its work is closed.
-    pub fn release(&mut self, key: SocketKey) {
-        let Some(entry) = self.sockets.get_mut(&key) else {
-            return;
         };
-        entry.waiting = entry.waiting.saturating_sub(1);
-        if entry.waiting == 0 && entry.uses_left == 0 {
-            self.sockets.remove(&key);
-        }
+        let entry = self.entry(key).ok_or(io::ErrorKind::NotConnected)?;
+        entry.unanswered += 1;
+        entry.last_used = now;
+        Ok(Taken {
+            key,
+            is_fresh,
+            socket: &entry.socket,
+        })
     }
 
-    /// A socket and whom it is connected to, unless it was closed.
+    /// A socket and whom it leads to, unless it was closed.
     #[must_use]
-    pub fn get(&self, key: SocketKey) -> Option<(&UdpSocket, UpstreamId)> {
-        let entry = self.sockets.get(&key)?;
-        Some((&entry.socket, entry.upstream))
+    pub fn get(&self, key: SocketKey) -> Option<&S> {
+        let entry = self.places.get(place_of(key))?.as_ref()?;
+        (entry.key == key).then_some(&entry.socket)
     }
 
-    /// Closes what nothing waits on, and shares the rest no more: routes and
-    /// source addresses are those of the time when a socket was connected.
-    pub fn close_idle(&mut self) {
-        self.shared.clear();
-        self.sockets.retain(|_, entry| {
-            entry.uses_left = 0;
-            entry.waiting > 0
-        });
+    /// All that are open.
+    pub fn iter(&self) -> impl Iterator<Item = &S> {
+        self.places.iter().flatten().map(|entry| &entry.socket)
     }
 
-    /// What the next query to a server goes through.
-    fn choose(&mut self, now: Instant, to: UpstreamId, random: &mut Random) -> Choice {
-        // Too many, or left over from a load that has passed.
-        if self.sockets.len() >= MAX_SOCKETS
-            || (!self.shared.is_empty() && self.budget.is_full(now))
-        {
-            self.close_idle();
+    /// A query that was sent through it has its answer.
+    pub fn answered(&mut self, key: SocketKey) {
+        if let Some(entry) = self.entry(key) {
+            entry.unanswered = entry.unanswered.saturating_sub(1);
         }
-        if self.sockets.len() >= MAX_SOCKETS {
-            return self.any(to, random);
-        }
-        if self.budget.take(now) {
-            return Choice::Fresh { uses: 1 };
-        }
-        match self.shared.get(&to) {
-            Some(shared) if shared.len() >= SHARED => {
-                Choice::Open(shared[usize::from(random.u16()) % shared.len()])
+    }
+
+    /// Closes one that nothing was sent through.
+    pub fn close(&mut self, key: SocketKey) {
+        if self.entry(key).is_some() {
+            self.places[place_of(key)] = None;
+            self.open -= 1;
+            for (_, shared) in &mut self.shared {
+                shared.retain(|other| *other != key);
             }
-            _ => Choice::Fresh { uses: USES },
         }
     }
 
-    /// Any of the sockets towards a server, if there is one.
-    fn any(&self, to: UpstreamId, random: &mut Random) -> Choice {
-        let towards = || self.sockets.iter().filter(|(_, e)| e.upstream == to);
-        let count = towards().count().max(1);
-        match towards().nth(usize::from(random.u16()) % count) {
-            Some((&key, _)) => Choice::Open(key),
-            None => Choice::Fresh { uses: 1 },
-        }
+    /// Lets no new query use the sockets that are open: routes and source
+    /// addresses are those of the time when a socket was connected.
+    pub fn retire(&mut self) {
+        self.shared.clear();
     }
 
-    fn open(&mut self, upstream: &Upstream, uses: u32, events: &Events) -> io::Result<SocketKey> {
-        let socket = socket::udp(socket::address(&upstream.server)?, self.mark)?;
-        self.next_key = self.next_key.wrapping_add(1);
-        let key = self.next_key;
-        events.add(&socket, Source::Server(key))?;
-        let entry = Entry {
-            socket,
-            upstream: upstream.id,
-            uses_left: uses,
-            waiting: 0,
-        };
-        self.sockets.insert(key, entry);
-        if uses > 1 {
-            self.shared.entry(upstream.id).or_default().push(key);
+    /// Closes what has lingered long enough.
+    pub fn tick(&mut self, now: Instant) {
+        let mut next = None;
+        for place in 0..self.places.len() {
+            let Some(entry) = &self.places[place] else {
+                continue;
+            };
+            if entry.ends() <= now {
+                self.close(entry.key);
+            } else {
+                next = next.into_iter().chain(Some(entry.ends())).min();
+            }
         }
+        while let Some(None) = self.places.last() {
+            self.places.pop();
+        }
+        self.places.shrink_to(2 * self.places.len());
+        self.shared.retain(|(_, shared)| !shared.is_empty());
+        self.due = next.map(|next| next.max(now + PAUSE));
+    }
+
+    /// Where a fresh socket towards a server can be: where none is or, for a
+    /// server that has less than its share, in the place of the one that is
+    /// missed the least.
+    fn place(&mut self, now: Instant, to: UpstreamId) -> Option<usize> {
+        if self.open >= MAX_SOCKETS {
+            if self.shared_towards(to).len() >= FAIR_SHARE {
+                return None;
+            }
+            let entries = self.places.iter().flatten();
+            let idlest = entries.min_by_key(|entry| (entry.unanswered > 0, entry.last_used))?;
+            if idlest.unanswered == 0 || idlest.last_used + LIFETIME <= now {
+                let key = idlest.key;
+                self.close(key);
+            } else if self.open >= MOST_SOCKETS {
+                return None;
+            }
+        }
+        let free = self.places.iter().position(Option::is_none);
+        Some(free.unwrap_or(self.places.len()))
+    }
+
+    fn open_at(
+        &mut self,
+        place: usize,
+        now: Instant,
+        to: UpstreamId,
+        open: impl FnOnce(SocketKey) -> io::Result<S>,
+    ) -> io::Result<SocketKey> {
+        self.generation = self.generation.wrapping_add(1);
+        let key = u32::from(self.generation) << 16 | place as u32;
+        let entry = Some(Entry {
+            key,
+            socket: open(key)?,
+            unanswered: 0,
+            last_used: now,
+        });
+        match self.places.get_mut(place) {
+            Some(free) => *free = entry,
+            None => self.places.push(entry),
+        }
+        self.open += 1;
+        self.due.get_or_insert(now + LINGER);
+        let known = self.shared.iter().position(|(server, _)| *server == to);
+        let known = known.unwrap_or_else(|| {
+            self.shared.push((to, Vec::new()));
+            self.shared.len() - 1
+        });
+        let shared = &mut self.shared[known].1;
+        if shared.len() == SHARED {
+            shared.remove(0);
+        }
+        shared.push(key);
         Ok(key)
     }
-}
 
-/// What a query goes through.
-enum Choice {
-    /// A socket that is open.
-    Open(SocketKey),
-    /// One to be opened, for so many queries.
-    Fresh {
-        /// One: for this query alone.
-        uses: u32,
-    },
-}
-
-/// A token bucket of fresh sockets.
-struct Budget {
-    tokens: u32,
-    filled: Instant,
-}
-
-impl Budget {
-    fn new(now: Instant) -> Self {
-        Self {
-            tokens: BUDGET,
-            filled: now,
-        }
+    fn shared_towards(&self, to: UpstreamId) -> &[SocketKey] {
+        let shared = self.shared.iter().find(|(server, _)| *server == to);
+        shared.map_or(&[], |(_, shared)| shared)
     }
 
-    fn refill(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.filled);
-        let granted = u32::try_from(passed.as_millis() / REFILL.as_millis()).unwrap_or(BUDGET);
-        if granted >= BUDGET - self.tokens {
-            (self.tokens, self.filled) = (BUDGET, now);
-        } else {
-            self.tokens += granted;
-            self.filled += REFILL * granted;
-        }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        self.refill(now);
-        let enough = self.tokens > 0;
-        self.tokens -= u32::from(enough);
-        enough
-    }
-
-    fn is_full(&mut self, now: Instant) -> bool {
-        self.refill(now);
-        self.tokens == BUDGET
+    fn entry(&mut self, key: SocketKey) -> Option<&mut Entry<S>> {
+        let entry = self.places.get_mut(place_of(key))?.as_mut()?;
+        (entry.key == key).then_some(entry)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_budget_is_spent_and_refilled() {
-        let start = Instant::now();
-        let mut budget = Budget::new(start);
-        assert!((0..BUDGET).all(|_| budget.take(start)));
-        assert!(!budget.take(start) && !budget.is_full(start));
-        assert!(!budget.take(start + REFILL - Duration::from_millis(1)));
-        let later = start + REFILL * 5;
-        assert_eq!((0..10).filter(|_| budget.take(later)).count(), 5);
-        let much_later = start + Duration::from_secs(86_400);
-        assert!(budget.is_full(much_later));
-        assert_eq!(
-            (0..1000).filter(|_| budget.take(much_later)).count() as u32,
-            BUDGET
-        );
+impl<S> Default for Pool<S> {
+    fn default() -> Self {
+        Self::new()
     }
+}
+
+/// A socket to send one query through.
+pub struct Taken<'a, S> {
+    /// Its name.
+    pub key: SocketKey,
+    /// Nothing was sent through it before.
+    pub is_fresh: bool,
+    /// Itself.
+    pub socket: &'a S,
+}
+
+fn place_of(key: SocketKey) -> usize {
+    (key & 0xffff) as usize
 }

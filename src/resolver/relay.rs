@@ -2,7 +2,7 @@
 //!
 //! A loop on a thread of its own, so that a query passes through as little as
 //! can be: no runtime, no task, no reference counts. What to do is decided in
-//! [`super::open`], under one lock that is never held while anything waits.
+//! [`super::in_flight`], under one lock that is never held while anything waits.
 //! Others call in when servers or the network change.
 
 use std::convert::Infallible;
@@ -15,18 +15,21 @@ use hickory_server::net::xfer::Protocol;
 
 use super::answer::{self, Reason, Report};
 use super::events::{Batch, Events, Source};
+use super::in_flight::{InFlight, Rejected, SocketKey, Transport};
 use super::message::{self, Kind};
-use super::open::{OpenQueries, Rejected, SocketKey, Wire};
 use super::pool::Pool;
 use super::random::Random;
+use super::socket;
 use super::timer::Timer;
-use super::upstream::Upstream;
+use super::upstream::{Upstream, Upstreams};
 use crate::config::Server;
 
 /// The largest message that a UDP datagram can carry.
 const MAX_MESSAGE: usize = 65_535;
 /// So many messages of clients are taken before others have their turn.
 const TURN: usize = 32;
+/// Lower ports are those of services.
+const FIRST_PORT: u16 = 1024;
 
 /// Who waits: the address, and the number of the socket that the answer leaves
 /// through.
@@ -37,11 +40,38 @@ struct Client {
 }
 
 struct State {
-    open: OpenQueries<Client>,
-    pool: Pool,
-    random: Random,
+    in_flight: InFlight<Client>,
+    out: Outside,
     buffer: Box<[u8]>,
+}
+
+/// The sockets towards servers, and how they are made.
+struct Outside {
+    pool: Pool<UdpSocket>,
+    random: Random,
+    mark: u32,
+    devices: Devices,
     given_up: Vec<(Client, Vec<u8>)>,
+}
+
+/// The devices that replies may come in through.
+#[derive(Default)]
+struct Devices {
+    /// None: not known, so all of them.
+    names: Option<Vec<String>>,
+    indices: Option<Vec<u32>>,
+}
+
+impl Devices {
+    /// Looks the indices up. Returns whether they are others than before.
+    fn look_up(&mut self) -> bool {
+        let index = |name: &String| nix::net::if_::if_nametoindex(name.as_str()).ok();
+        let names = self.names.as_ref();
+        let indices = names.map(|names| names.iter().filter_map(index).collect());
+        let changed = indices != self.indices;
+        self.indices = indices;
+        changed
+    }
 }
 
 /// The relay, shared by its thread and those who call in.
@@ -54,26 +84,50 @@ pub struct Relay {
     this: Weak<Relay>,
 }
 
-/// What [`OpenQueries`] sends through.
+/// What [`InFlight`] sends through.
 struct Out<'a> {
     clients: &'a [UdpSocket],
     events: &'a Events,
-    pool: &'a mut Pool,
-    random: &'a mut Random,
-    given_up: &'a mut Vec<(Client, Vec<u8>)>,
+    outside: &'a mut Outside,
     now: Instant,
 }
 
-impl Wire for Out<'_> {
+impl Transport for Out<'_> {
     type Client = Client;
 
     fn send(&mut self, upstream: &Upstream, query: &[u8]) -> io::Result<SocketKey> {
-        self.pool
-            .send(self.now, upstream, query, self.random, self.events)
-    }
-
-    fn release(&mut self, socket: SocketKey) {
-        self.pool.release(socket);
+        let Outside {
+            pool,
+            random,
+            mark,
+            devices,
+            ..
+        } = &mut *self.outside;
+        let choice = random.u16();
+        let taken = pool.take(self.now, upstream.id, choice, |key| {
+            let to = socket::address(&upstream.server)?;
+            let socket = open(to, *mark, devices.indices.as_deref(), random)?;
+            self.events.add(&socket, Source::Server(key))?;
+            Ok(socket)
+        })?;
+        let (key, is_fresh) = (taken.key, taken.is_fresh);
+        let mut sent = taken.socket.send(query);
+        if sent.is_err() && !is_fresh {
+            // That was about an earlier query.
+            sent = taken.socket.send(query);
+        }
+        match sent {
+            // A full buffer: lost, as any datagram may be, and repeated in time.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                if is_fresh {
+                    pool.close(key);
+                } else {
+                    pool.answered(key);
+                }
+                Err(error)
+            }
+            _ => Ok(key),
+        }
     }
 
     fn reply(&mut self, client: &Client, reply: &[u8]) {
@@ -81,11 +135,31 @@ impl Wire for Out<'_> {
     }
 
     fn give_up(&mut self, client: Client, query: Vec<u8>) {
-        self.given_up.push((client, query));
+        self.outside.given_up.push((client, query));
     }
 
     fn random(&mut self) -> u16 {
-        self.random.u16()
+        self.outside.random.u16()
+    }
+}
+
+/// A socket at a port that nobody can guess, of all that are free from 1024 on:
+/// the kernel itself would take less than half of them into account.
+fn open(
+    to: SocketAddr,
+    mark: u32,
+    devices: Option<&[u32]>,
+    random: &mut Random,
+) -> io::Result<UdpSocket> {
+    loop {
+        let port = random.u16();
+        if port < FIRST_PORT {
+            continue;
+        }
+        match socket::udp(to, port, mark, devices) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            outcome => return outcome,
+        }
     }
 }
 
@@ -106,11 +180,15 @@ impl Relay {
             events,
             timer,
             state: Mutex::new(State {
-                open: OpenQueries::new(max_inflight),
-                pool: Pool::new(mark, Instant::now()),
-                random: Random::new(),
+                in_flight: InFlight::new(max_inflight),
+                out: Outside {
+                    pool: Pool::new(),
+                    random: Random::new(),
+                    mark,
+                    devices: Devices::default(),
+                    given_up: Vec::new(),
+                },
                 buffer: vec![0; MAX_MESSAGE].into_boxed_slice(),
-                given_up: Vec::new(),
             }),
             this: this.clone(),
         }))
@@ -118,28 +196,46 @@ impl Relay {
 
     /// Another list of servers.
     pub fn set_servers(&self, servers: &[Server]) {
-        self.with(|open, out, _| open.set_servers(out.now, out, servers));
+        self.with(|in_flight, out, _| in_flight.set_servers(out.now, out, servers));
+    }
+
+    /// Replies count only when they come in through these devices (or `lo`, where
+    /// no other machine's can); through all where none are known.
+    pub fn set_devices(&self, names: Option<Vec<String>>) {
+        self.with(|_, out, _| {
+            out.outside.devices.names = names;
+            out.outside.look_devices_up();
+        });
     }
 
     /// Links, addresses, routes or rules changed: sockets connected before may have a
     /// source address or device that is gone.
     pub fn network_changed(&self) {
-        self.with(|open, out, _| {
-            out.pool.close_idle();
-            open.network_changed(out.now, out);
+        self.with(|in_flight, out, _| {
+            out.outside.pool.retire();
+            out.outside.look_devices_up();
+            in_flight.network_changed(out.now, out);
         });
     }
 
     /// The servers, the best first.
     #[must_use]
     pub fn ranked(&self) -> Vec<Server> {
-        self.lock().open.upstreams.ranked()
+        self.with_upstreams(|upstreams| {
+            let ranked = upstreams.ranked().into_iter();
+            ranked.map(|upstream| upstream.server.clone()).collect()
+        })
+    }
+
+    /// Reads or adds to what is known of the servers. Nothing may wait in it.
+    pub fn with_upstreams<T>(&self, act: impl FnOnce(&mut Upstreams) -> T) -> T {
+        act(&mut self.lock().in_flight.upstreams)
     }
 
     /// An id that nobody can guess, for a query over TCP.
     #[must_use]
     pub fn random_id(&self) -> u16 {
-        self.lock().random.u16()
+        self.lock().out.random.u16()
     }
 
     /// Relays, for ever. Wakes up when something came or is due, and only then.
@@ -176,18 +272,20 @@ impl Relay {
 
     /// Receives one message of a client and relays it, or answers it.
     fn take_query(&self, socket: u32) -> io::Result<()> {
-        let unserved = self.with(|open, out, buffer| {
+        let unserved = self.with(|in_flight, out, buffer| {
             let (len, addr) = out.clients[socket as usize].recv_from(buffer)?;
             let bytes = buffer.get(..len).unwrap_or_default();
             let client = Client { socket, addr };
             let reason = match message::classify(bytes) {
                 Kind::Ignore => return Ok(None),
                 Kind::Answer => Reason::Message,
-                Kind::Relay(question) => match open.ask(out.now, out, client, bytes, question) {
-                    Ok(()) => return Ok(None),
-                    Err(Rejected::Full) => Reason::Overload,
-                    Err(Rejected::NoServer) => Reason::NoServer,
-                },
+                Kind::Relay(question) => {
+                    match in_flight.ask(out.now, out, client, bytes, question) {
+                        Ok(()) => return Ok(None),
+                        Err(Rejected::Full) => Reason::Overload,
+                        Err(Rejected::NoServer) => Reason::NoServer,
+                    }
+                }
             };
             io::Result::Ok(Some((client, bytes.to_vec(), reason)))
         })?;
@@ -199,27 +297,36 @@ impl Relay {
 
     /// Receives one message of a server, or what ICMP says of it.
     fn take_reply(&self, key: SocketKey) {
-        self.with(|open, out, buffer| {
-            let Some((socket, from)) = out.pool.get(key) else {
+        self.with(|in_flight, out, buffer| {
+            let Some(socket) = out.outside.pool.get(key) else {
                 return;
             };
             match socket.recv(buffer) {
                 Ok(len) => {
-                    if let Some(reply) = buffer.get_mut(..len) {
-                        open.heard(out.now, out, from, reply);
+                    if let Some(reply) = buffer.get_mut(..len)
+                        && in_flight.heard(out.now, out, key, reply)
+                    {
+                        out.outside.pool.answered(key);
                     }
                 }
                 // The kernel has found its checksum to be wrong.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_icmp) => open.failed(out.now, out, from, key),
+                Err(_icmp) => in_flight.failed(out.now, out, key),
             }
         });
     }
 
     fn tick(&self) {
-        self.with(|open, out, _| {
-            open.tick(out.now, out);
-            self.timer.set(open.due());
+        self.with(|in_flight, out, _| {
+            let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= out.now);
+            let pool_is_due = is_due(out.outside.pool.due());
+            if is_due(in_flight.due()) {
+                in_flight.tick(out.now, out);
+            }
+            if pool_is_due {
+                out.outside.pool.tick(out.now);
+            }
+            self.timer.set(due(in_flight, out.outside));
         });
     }
 
@@ -236,35 +343,26 @@ impl Relay {
     }
 
     /// Does something under the lock; afterwards, what must be done without it.
-    fn with<T>(
-        &self,
-        act: impl FnOnce(&mut OpenQueries<Client>, &mut Out<'_>, &mut [u8]) -> T,
-    ) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut InFlight<Client>, &mut Out<'_>, &mut [u8]) -> T) -> T {
         let mut state = self.lock();
         let State {
-            open,
-            pool,
-            random,
+            in_flight,
+            out: outside,
             buffer,
-            given_up,
         } = &mut *state;
-        let due = open.due();
+        let before = due(in_flight, outside);
         let mut out = Out {
             clients: &self.clients,
             events: &self.events,
-            pool,
-            random,
-            given_up,
+            outside,
             now: Instant::now(),
         };
-        let outcome = act(open, &mut out, buffer);
-        let sooner = open
-            .due()
-            .is_some_and(|now| due.is_none_or(|before| now < before));
-        if sooner {
-            self.timer.set(open.due());
+        let outcome = act(in_flight, &mut out, buffer);
+        let now = due(in_flight, outside);
+        if now.is_some_and(|now| before.is_none_or(|before| now < before)) {
+            self.timer.set(now);
         }
-        let given_up = std::mem::take(given_up);
+        let given_up = std::mem::take(&mut outside.given_up);
         drop(state);
         for (client, query) in given_up {
             self.answer(client, &query, Reason::NoServer);
@@ -279,8 +377,26 @@ impl Relay {
 
 impl Report for Relay {
     fn upstreams(&self) -> Vec<Upstream> {
-        self.lock().open.upstreams.list().to_vec()
+        self.lock().in_flight.upstreams.list().to_vec()
     }
+}
+
+impl Outside {
+    /// Sockets that are open follow the devices, too.
+    fn look_devices_up(&mut self) {
+        if self.devices.look_up() {
+            let indices = self.devices.indices.as_deref();
+            for socket in self.pool.iter() {
+                // Without memory for it, it keeps the old one.
+                let _ = socket::filter_by_device(socket, indices);
+            }
+        }
+    }
+}
+
+/// When something is to be done next.
+fn due(in_flight: &InFlight<Client>, outside: &Outside) -> Option<Instant> {
+    in_flight.due().into_iter().chain(outside.pool.due()).min()
 }
 
 /// A client that is gone, or does not read, loses it.

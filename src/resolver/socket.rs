@@ -2,9 +2,9 @@
 //! the loopback device only.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 
-use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, Type};
 
 use crate::config::Server;
 
@@ -26,16 +26,42 @@ pub fn address(server: &Server) -> io::Result<SocketAddr> {
     }
 }
 
-/// A UDP socket towards a server: marked, then connected, so that route and
-/// source address are those of the mark, only this server can answer, and ICMP
-/// errors reach us. The kernel draws the source port.
+/// A UDP socket towards a server: marked, at a `port` of its own, then connected,
+/// so that route and source address are those of the mark, only this server can
+/// answer, and ICMP errors reach us. It takes what comes in through `devices`,
+/// where these are known.
 ///
 /// # Errors
-/// No route, no privilege for the mark, no descriptors.
-pub fn udp(to: SocketAddr, mark: u32) -> io::Result<UdpSocket> {
+/// The port is taken (`AddrInUse`), no route, no privilege for the mark, no
+/// descriptors.
+pub fn udp(to: SocketAddr, port: u16, mark: u32, devices: Option<&[u32]>) -> io::Result<UdpSocket> {
     let socket = marked(to, Type::DGRAM, Protocol::UDP, mark)?;
+    if let Some(devices) = devices {
+        socket.attach_filter(&coming_from(devices))?;
+    }
+    let any = match to {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+    };
+    socket.bind(&any.into())?;
     socket.connect(&to.into())?;
     Ok(socket.into())
+}
+
+/// Lets an open socket take what comes in through other devices than before.
+///
+/// # Errors
+/// No memory.
+pub fn filter_by_device(socket: &UdpSocket, devices: Option<&[u32]>) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    match devices {
+        Some(devices) => socket.attach_filter(&coming_from(devices)),
+        None => match socket.detach_filter() {
+            // There was none.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            outcome => outcome,
+        },
+    }
 }
 
 /// A TCP socket towards a server: marked, not yet connected.
@@ -110,27 +136,35 @@ fn loopback(on: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket
     if protocol == Protocol::TCP {
         socket.set_reuse_address(true)?;
     }
-    socket.attach_filter(&from_loopback())?;
+    socket.attach_filter(&coming_from(&[]))?;
     socket.bind(&SockAddr::from(on))?;
     Ok(socket)
 }
 
-/// Classic BPF (linux/filter.h): takes a packet whole when its device is `lo`,
+/// Classic BPF (linux/filter.h): takes a packet whole when it came in through
+/// `lo`, where no other machine's can, or through one of `devices` (indices),
 /// else nothing of it.
-fn from_loopback() -> [SockFilter; 4] {
+fn coming_from(devices: &[u32]) -> Vec<SockFilter> {
     /// BPF_LD | BPF_W | BPF_ABS of SKF_AD_OFF + SKF_AD_IFINDEX.
     const LOAD: u16 = 0x20;
     const DEVICE: u32 = (-0x1000_i32 + 8) as u32;
     /// BPF_JMP | BPF_JEQ | BPF_K.
-    const JUMP_UNLESS_EQUAL: u16 = 0x15;
+    const JUMP_IF_EQUAL: u16 = 0x15;
     /// LOOPBACK_IFINDEX (net/net_namespace.h): the same in every namespace.
     const LOOPBACK: u32 = 1;
     /// BPF_RET | BPF_K: so many bytes.
     const RETURN: u16 = 0x06;
-    [
-        SockFilter::new(LOAD, 0, 0, DEVICE),
-        SockFilter::new(JUMP_UNLESS_EQUAL, 0, 1, LOOPBACK),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
+    /// A jump leads over so many instructions at most.
+    const MAX_DEVICES: usize = 250;
+    let devices = devices.get(..MAX_DEVICES).unwrap_or(devices);
+    let mut program = vec![SockFilter::new(LOAD, 0, 0, DEVICE)];
+    for (left, &device) in (1..=devices.len() as u8 + 1)
+        .rev()
+        .zip([LOOPBACK].iter().chain(devices))
+    {
+        program.push(SockFilter::new(JUMP_IF_EQUAL, left, 0, device));
+    }
+    program.push(SockFilter::new(RETURN, 0, 0, 0));
+    program.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
+    program
 }

@@ -24,8 +24,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::answer::{self, Reason, Report};
+use super::in_flight::LIFETIME;
 use super::message::{self, Kind, Question};
-use super::open::LIFETIME;
 use super::relay::Relay;
 use super::socket;
 use crate::config::Server;

@@ -1,6 +1,7 @@
 //! The servers, how each of them does, and who is asked next.
 //!
-//! Pure: time comes in as an argument, nothing here sends.
+//! Pure: time comes in as an argument, nothing here sends. UDP and TCP look-ups
+//! feed the same record.
 
 use std::time::{Duration, Instant};
 
@@ -8,19 +9,25 @@ use crate::config::Server;
 
 /// As many servers are used; a longer list is cut.
 pub const MAX_SERVERS: usize = 16;
-/// How long a server may stay silent before the next one is asked too: twice
-/// its usual time, within these bounds.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(400));
-/// The same for a server that has never answered.
-const FIRST_PATIENCE: Duration = Duration::from_millis(100);
+/// Bounds of a [timeout](Upstream::timeout). The lower one stands for the clock's
+/// granularity in RFC 6298: what a busy router adds to any answer.
+const TIMEOUT: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(4));
+/// That of a server that has never answered.
+const FIRST_TIMEOUT: Duration = Duration::from_millis(100);
+/// No server is waited for alone for longer than this.
+const MAX_PATIENCE: Duration = Duration::from_secs(1);
+/// A server that was asked and not heard for so long is not just slow.
+pub const DEAD_AFTER: Duration = Duration::from_secs(5);
+/// So many are asked at once while none is known to work.
+const MAX_FIRST: usize = 12;
 /// A server that is down gets a copy of a query this often, while others work.
 const PROBE_DOWN: Duration = Duration::from_secs(2);
 /// One that works, but is not the best, this often: to know its time.
 const PROBE_SPARE: Duration = Duration::from_secs(30);
 /// So many failures in a row and a server is asked after the others.
 const FAILING: u32 = 3;
-/// Usual times up to this (and then up to each doubling of it) count as equal,
-/// so that the order of the list decides and noise does not.
+/// Round-trip times up to this (and then up to each doubling of it) count as
+/// equal, so that the order of the list decides and noise does not.
 const SAME_SPEED_US: u64 = 4096;
 
 /// Names a server as long as it stays in the list, also when the list changes.
@@ -55,10 +62,15 @@ pub struct Upstream {
     pub queries: u64,
     /// Of these, how many it did not answer, or with SERVFAIL or REFUSED.
     pub failures: u64,
-    /// Smoothed time from query to reply (RFC 6298, alpha 1/8).
-    pub usual: Option<Duration>,
-    last_asked: Option<Instant>,
-    last_heard: Option<Instant>,
+    /// Smoothed round-trip time from query to reply (RFC 6298).
+    pub srtt: Option<Duration>,
+    /// How much it varies.
+    pub rttvar: Duration,
+    last_tried: Option<Instant>,
+    /// When the youngest query that it answered was sent.
+    answered_up_to: Option<Instant>,
+    /// The first query since it was last heard.
+    unanswered_since: Option<Instant>,
     failures_in_a_row: u32,
 }
 
@@ -71,19 +83,29 @@ impl Upstream {
             since: now,
             queries: 0,
             failures: 0,
-            usual: None,
-            last_asked: None,
-            last_heard: None,
+            srtt: None,
+            rttvar: Duration::ZERO,
+            last_tried: None,
+            answered_up_to: None,
+            unanswered_since: None,
             failures_in_a_row: 0,
         }
     }
 
-    /// How long to wait for it before another one is asked too.
+    /// When a query to it counts as unanswered (RFC 6298, section 2): the round
+    /// trip and four times its variation.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        let (min, max) = TIMEOUT;
+        self.srtt.map_or(FIRST_TIMEOUT, |srtt| {
+            (srtt + (4 * self.rttvar).max(min)).min(max)
+        })
+    }
+
+    /// How long it is waited for before another server is asked too.
     #[must_use]
     pub fn patience(&self) -> Duration {
-        let (min, max) = PATIENCE;
-        self.usual
-            .map_or(FIRST_PATIENCE, |usual| (2 * usual).clamp(min, max))
+        self.timeout().min(MAX_PATIENCE)
     }
 
     /// Whether it can be expected to answer.
@@ -96,8 +118,8 @@ impl Upstream {
     /// then the faster ones. The order of the list decides the rest.
     fn rank(&self) -> (bool, bool, u32) {
         let down = matches!(self.state, State::Silent | State::Unreachable);
-        let usual = self.usual.unwrap_or(FIRST_PATIENCE).as_micros();
-        let speed = u64::try_from(usual)
+        let srtt = self.srtt.unwrap_or(FIRST_TIMEOUT).as_micros();
+        let speed = u64::try_from(srtt)
             .unwrap_or(u64::MAX)
             .max(SAME_SPEED_US)
             .ilog2();
@@ -107,16 +129,22 @@ impl Upstream {
     /// A query was sent to it.
     pub fn asked(&mut self, now: Instant) {
         self.queries += 1;
-        self.last_asked = Some(now);
+        self.unanswered_since.get_or_insert(now);
+        self.tried(now);
     }
 
-    /// It answered, `took` after the query (none where that is not certain,
-    /// because the query was repeated).
+    /// A query was to be sent to it, whatever came of that.
+    pub fn tried(&mut self, now: Instant) {
+        self.last_tried = Some(now);
+    }
+
+    /// It answered, `took` after the query (none where that is not certain).
     pub fn heard(&mut self, now: Instant, took: Option<Duration>, failure: bool) {
         if let Some(took) = took {
-            self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+            self.time(took);
+            self.answered_up_to = self.answered_up_to.max(now.checked_sub(took));
         }
-        self.last_heard = Some(now);
+        self.unanswered_since = None;
         if failure {
             self.failures += 1;
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
@@ -126,13 +154,35 @@ impl Upstream {
         self.become_state(State::Up, now);
     }
 
-    /// It was silent for longer than its [`patience`](Self::patience).
-    pub fn silent(&mut self, now: Instant) {
+    /// RFC 6298, sections 2.2 and 2.3.
+    fn time(&mut self, took: Duration) {
+        match self.srtt {
+            None => {
+                self.srtt = Some(took);
+                self.rttvar = took / 2;
+            }
+            Some(srtt) => {
+                self.rttvar = (3 * self.rttvar + srtt.abs_diff(took)) / 4;
+                self.srtt = Some((7 * srtt + took) / 8);
+            }
+        }
+    }
+
+    /// A query that was sent at `sent` was not answered within the
+    /// [timeout](Self::timeout). A server that has answered younger ones is not
+    /// silent.
+    pub fn timed_out(&mut self, now: Instant, sent: Instant) {
         self.failures += 1;
+        let silent = self.answered_up_to.is_none_or(|younger| younger <= sent);
         // What an ICMP message said is more than silence says.
-        if self.state != State::Unreachable {
+        if silent && self.state != State::Unreachable {
             self.become_state(State::Silent, now);
         }
+    }
+
+    /// A query that had [timed out](Self::timed_out) was answered after all.
+    pub fn was_late(&mut self) {
+        self.failures = self.failures.saturating_sub(1);
     }
 
     /// It cannot be reached.
@@ -148,18 +198,25 @@ impl Upstream {
         }
     }
 
-    /// Whether it was asked within `interval`.
+    /// Whether there was an attempt to ask it within `interval`.
     #[must_use]
-    pub fn asked_within(&self, now: Instant, interval: Duration) -> bool {
-        self.last_asked
-            .is_some_and(|asked| now.saturating_duration_since(asked) < interval)
+    pub fn tried_within(&self, now: Instant, interval: Duration) -> bool {
+        self.last_tried
+            .is_some_and(|tried| now.saturating_duration_since(tried) < interval)
     }
 
-    /// Whether it has not been heard of for `interval`, or never.
+    /// Whether it owes an answer for `interval`.
     #[must_use]
-    pub fn unheard_for(&self, now: Instant, interval: Duration) -> bool {
-        let since = self.last_heard.unwrap_or(self.since).max(self.since);
-        self.state != State::Up && now.saturating_duration_since(since) >= interval
+    pub fn unanswered_for(&self, now: Instant, interval: Duration) -> bool {
+        self.unanswered_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= interval)
+    }
+
+    /// Whether it is not worth more than a packet now and then: it cannot be
+    /// reached, or is silent for longer than the slowest answer that counts.
+    #[must_use]
+    pub fn is_dead(&self, now: Instant) -> bool {
+        self.state == State::Unreachable || self.unanswered_for(now, DEAD_AFTER)
     }
 
     fn wants_probe(&self, now: Instant) -> bool {
@@ -168,7 +225,7 @@ impl Upstream {
         } else {
             PROBE_DOWN
         };
-        !self.asked_within(now, interval)
+        !self.tried_within(now, interval)
     }
 }
 
@@ -203,6 +260,7 @@ impl Upstreams {
     pub fn forgive(&mut self, now: Instant) {
         for upstream in self.list.iter_mut().filter(|upstream| !upstream.works()) {
             upstream.become_state(State::Unknown, now);
+            upstream.unanswered_since = None;
             upstream.failures_in_a_row = 0;
         }
     }
@@ -222,20 +280,22 @@ impl Upstreams {
     /// of them while none is known to work, so that the first look-up is as
     /// fast as the fastest server.
     pub fn first(&self, now: Instant) -> impl Iterator<Item = UpstreamId> + use<> {
-        let best = self
-            .best(|_| true)
-            .filter(|best| best.works())
-            .map(|best| best.id);
-        let others = self
-            .list
-            .iter()
-            .filter(|other| Some(other.id) != best)
-            .filter(|other| best.is_none() || other.wants_probe(now))
-            .map(|other| other.id);
-        // On the stack: nearly always it is just one.
-        let mut chosen = [None; MAX_SERVERS];
-        for (place, id) in chosen.iter_mut().zip(best.into_iter().chain(others)) {
-            *place = Some(id);
+        let best = self.best(|_| true).filter(|best| best.works());
+        let mut chosen = [None; MAX_FIRST];
+        match best {
+            // On the stack: nearly always it is just one.
+            Some(best) => {
+                let others = self.list.iter();
+                let others = others.filter(|other| other.id != best.id && other.wants_probe(now));
+                for (place, one) in chosen.iter_mut().zip(std::iter::once(best).chain(others)) {
+                    *place = Some(one.id);
+                }
+            }
+            None => {
+                for (place, one) in chosen.iter_mut().zip(self.ranked()) {
+                    *place = Some(one.id);
+                }
+            }
         }
         chosen.into_iter().flatten()
     }
@@ -250,13 +310,13 @@ impl Upstreams {
 
     /// The servers, the best first.
     #[must_use]
-    pub fn ranked(&self) -> Vec<Server> {
-        let mut ranked: Vec<&Upstream> = self.list.iter().collect();
-        ranked.sort_by_key(|upstream| upstream.rank());
+    pub fn ranked(&self) -> Vec<&Upstream> {
+        let mut left: Vec<&Upstream> = self.list.iter().collect();
+        let mut ranked = Vec::with_capacity(left.len());
+        while let Some(best) = (0..left.len()).min_by_key(|&at| left[at].rank()) {
+            ranked.push(left.remove(best));
+        }
         ranked
-            .into_iter()
-            .map(|upstream| upstream.server.clone())
-            .collect()
     }
 }
 

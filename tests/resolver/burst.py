@@ -17,7 +17,7 @@ def main():
     with open_socket(where) as sock:
         sock.settimeout(1)
         for number in open_queries:
-            sock.send(query("vpn.example.org", ident=number))
+            sock.send(query(f"n{number}.example.org", ident=number))
             time.sleep(0.001)
         end = time.monotonic() + PATIENCE
         while open_queries and time.monotonic() < end:

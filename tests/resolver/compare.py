@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Sends the same bytes to a server directly and through the resolver, and
-compares the bytes that come back, all but the id.
+compares the bytes that come back, all but the id. What is asked directly over
+UDP asks for replies of 1,232 bytes at most, as the resolver does for all.
 
   compare.py --corpus zone|echo --how udp|tcp|session|pipelined|halfclosed|trickle
              --direct ADDR[#PORT] --through ADDR[#PORT]
@@ -107,6 +108,13 @@ def echo_corpus():
     yield from broken(query("f0180.echo", A, opt=edns()))
 
 
+def limited(message, most=1232):
+    """The message, asking for replies over UDP that are no larger."""
+    at = question_end(message) + 3
+    is_larger = message[at - 3:at] == b"\0\0\x29" and int.from_bytes(message[at:at + 2], "big") > most
+    return message[:at] + most.to_bytes(2, "big") + message[at + 2:] if is_larger else message
+
+
 def exchange(how, where, messages, mark=0):
     """The replies to all messages, in the order of the messages."""
     if how == "udp":
@@ -165,7 +173,10 @@ def main():
     numbers = random.sample(range(65536), len(corpus))
     messages = [with_ident(message, number) for number, (_, message) in zip(numbers, corpus)]
     # A server may close the connection after a query that it does not like.
-    direct = exchange("udp" if args.how == "udp" else "tcp", args.direct, messages, DIRECT_MARK)
+    if args.how == "udp":
+        direct = exchange("udp", args.direct, [limited(message) for message in messages], DIRECT_MARK)
+    else:
+        direct = exchange("tcp", args.direct, messages, DIRECT_MARK)
     through = exchange(args.how, args.through, messages)
 
     seen, differences = collections.Counter(), 0

@@ -29,29 +29,38 @@ fn places(upstreams: &Upstreams, ids: impl Iterator<Item = UpstreamId>) -> Vec<u
 }
 
 #[test]
-fn patience_is_twice_the_usual_time_within_bounds() {
+fn round_trips_are_smoothed_as_rfc_6298_says() {
     let now = Instant::now();
     let mut one = upstreams(1, now);
-    assert_eq!(one.list[0].patience(), 100 * MS);
-    for (usual, patience) in [
-        (1, 25),
-        (12, 25),
-        (13, 26),
-        (100, 200),
-        (201, 400),
-        (999, 400),
-    ] {
-        one.list[0].usual = Some(usual * MS);
-        assert_eq!(one.list[0].patience(), patience * MS);
-    }
-    // Smoothed: seven parts of what was, one of what is.
-    one.list[0].usual = None;
+    let known = |upstreams: &Upstreams| {
+        let one = &upstreams.list[0];
+        let ms = |time: Duration| time.as_micros() as f64 / 1000.0;
+        (one.srtt.map(ms), ms(one.rttvar), ms(one.timeout()))
+    };
+    assert_eq!(known(&one), (None, 0.0, 100.0));
     answers(&mut one, 0, 80, now);
-    assert_eq!(one.list[0].usual, Some(80 * MS));
+    assert_eq!(known(&one), (Some(80.0), 40.0, 240.0));
     answers(&mut one, 0, 160, now);
-    assert_eq!(one.list[0].usual, Some(90 * MS));
+    assert_eq!(known(&one), (Some(90.0), 50.0, 290.0));
+    answers(&mut one, 0, 58, now);
+    assert_eq!(known(&one), (Some(86.0), 45.5, 268.0));
     one.list[0].heard(now, None, false);
-    assert_eq!(one.list[0].usual, Some(90 * MS));
+    assert_eq!(known(&one), (Some(86.0), 45.5, 268.0));
+    // What does not vary has still some time.
+    for _ in 0..100 {
+        answers(&mut one, 0, 2, now);
+    }
+    let (srtt, _, timeout) = known(&one);
+    assert!(
+        srtt.unwrap() < 2.1 && (27.0..27.1).contains(&timeout),
+        "{timeout}"
+    );
+    // What is slow is waited for, but not alone.
+    for _ in 0..10 {
+        answers(&mut one, 0, 4400, now);
+    }
+    assert_eq!(one.list[0].timeout(), 4 * S);
+    assert_eq!(one.list[0].patience(), S);
 }
 
 #[test]
@@ -70,11 +79,14 @@ fn failures_are_counted_and_three_in_a_row_are_too_many() {
         one.heard(now, None, true);
     }
     assert_eq!((one.failures, one.works()), (5, false));
-    one.silent(now);
+    one.timed_out(now, now);
     one.unreachable(now);
     one.asked(now);
     one.asked(now);
+    one.tried(now);
     assert_eq!((one.failures, one.queries), (7, 2));
+    one.was_late();
+    assert_eq!(one.failures, 6);
 }
 
 #[test]
@@ -85,31 +97,38 @@ fn a_state_lasts_from_when_it_began() {
     one.heard(start + S, None, false);
     one.heard(start + 2 * S, None, false);
     assert_eq!((one.state, one.since), (State::Up, start + S));
-    one.silent(start + 3 * S);
+    // It has answered a younger one.
+    one.heard(start + 2 * S, Some(MS), false);
+    one.timed_out(start + 3 * S, start + S);
+    assert_eq!(one.state, State::Up);
+    one.timed_out(start + 3 * S, start + 2 * S);
+    assert_eq!((one.state, one.since), (State::Silent, start + 3 * S));
     one.unreachable(start + 4 * S);
     // What an ICMP message said is more than silence says.
-    one.silent(start + 5 * S);
+    one.timed_out(start + 5 * S, start + 4 * S);
     assert_eq!((one.state, one.since), (State::Unreachable, start + 4 * S));
     assert!(!one.works());
 }
 
 #[test]
-fn how_long_ago_it_was_asked_and_heard() {
+fn a_server_is_dead_when_it_owes_an_answer_for_too_long() {
     let start = Instant::now();
     let mut one = upstreams(1, start);
     let one = &mut one.list[0];
-    assert!(!one.asked_within(start, S));
-    one.asked(start);
-    assert!(one.asked_within(start + S - MS, S));
-    assert!(!one.asked_within(start + S, S));
+    assert!(!one.tried_within(start, S));
+    one.tried(start);
+    assert!(one.tried_within(start + S - MS, S) && !one.tried_within(start + S, S));
+    assert!(!one.is_dead(start + 99 * S), "it owes nothing");
 
-    assert!(!one.unheard_for(start + S - MS, S));
-    assert!(one.unheard_for(start + S, S));
-    one.heard(start + S, None, false);
-    assert!(!one.unheard_for(start + 9 * S, S), "it is up");
-    one.silent(start + 2 * S);
-    assert!(!one.unheard_for(start + 3 * S - MS, S));
-    assert!(one.unheard_for(start + 3 * S, S));
+    one.asked(start + S);
+    one.asked(start + 3 * S);
+    assert!(!one.is_dead(start + S + DEAD_AFTER - MS));
+    assert!(one.is_dead(start + S + DEAD_AFTER));
+    assert!(one.unanswered_for(start + 2 * S, S) && !one.unanswered_for(start + 2 * S, 2 * S));
+    one.heard(start + 7 * S, None, true);
+    assert!(!one.is_dead(start + 99 * S));
+    one.unreachable(start + 8 * S);
+    assert!(one.is_dead(start + 8 * S));
 }
 
 #[test]
@@ -125,7 +144,7 @@ fn all_are_asked_until_one_works_then_the_best_and_who_is_due() {
     // The spare ones after 30 s, a dead one after 2.
     assert_eq!(first(&three, start + 30 * S - MS), [1]);
     assert_eq!(first(&three, start + 30 * S), [1, 0, 2]);
-    three.list[0].silent(start);
+    three.list[0].timed_out(start + MS, start + MS);
     assert_eq!(first(&three, start + 2 * S - MS), [1]);
     assert_eq!(first(&three, start + 2 * S), [1, 0]);
 }
@@ -135,7 +154,7 @@ fn the_order_of_the_list_decides_between_equals() {
     let now = Instant::now();
     let ranked = |upstreams: &Upstreams| {
         let ranked = upstreams.ranked().into_iter();
-        let last = |server: Server| server.to_string().pop().unwrap();
+        let last = |upstream: &Upstream| upstream.server.to_string().pop().unwrap();
         ranked.map(last).collect::<String>()
     };
     let mut four = upstreams(4, now);
@@ -149,7 +168,7 @@ fn the_order_of_the_list_decides_between_equals() {
         four.list[1].heard(now, None, true);
     }
     assert_eq!(ranked(&four), "4132");
-    four.list[3].silent(now);
+    four.list[3].timed_out(now + MS, now + MS);
     assert_eq!(ranked(&four), "1324");
     four.list[0].unreachable(now);
     assert_eq!(ranked(&four), "3241");
