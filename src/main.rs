@@ -50,7 +50,9 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Print => {
             let config = load()?;
             let devices = wan::find(&config)?.names();
-            cli::show(&redirect::wanted(&config, &devices)?.to_string())?;
+            let wanted = redirect::wanted(&config, &devices)?;
+            cli::show(&wanted.table.to_string())?;
+            wanted.redirects()?;
         }
         Command::Sync { watch: false } => sync::sync(&load()?)?,
         Command::Sync { watch: true } => watch::run(&invocation.config_dir, load()?)?,

@@ -11,7 +11,7 @@ use caps::{CapSet, Capability};
 
 use crate::config::{Config, Redirect};
 use crate::log;
-use crate::redirect::{self, include};
+use crate::redirect::{self, Reconciler, include};
 use crate::routing;
 use crate::wan;
 
@@ -68,7 +68,7 @@ pub fn sync(config: &Config) -> Result<(), Error> {
             .iter()
             .for_each(|obstacle| log::warning!("{obstacle}"));
     }
-    failures.catch(put_redirect(config, &devices));
+    failures.catch(put_redirect_once(config, &devices));
     failures.into_result()
 }
 
@@ -83,9 +83,17 @@ pub fn clear(config: &Config) -> Result<(), Error> {
     for path in config.redirect.include.iter().chain(&shipped_include()) {
         failures.catch(include::remove(path));
     }
-    failures.catch(redirect::clear());
+    failures.catch(Reconciler::open().and_then(|mut reconciler| reconciler.clear()));
     failures.catch(routing::clear());
     failures.into_result()
+}
+
+/// What came of putting the table in place.
+pub struct Put {
+    /// Whether it was written.
+    pub outcome: redirect::Outcome,
+    /// Whether anything is redirected. What is marked is guarded in any case.
+    pub redirects: Result<(), redirect::Error>,
 }
 
 /// Puts table and include in place. The include is what fw4 refuses to start
@@ -93,17 +101,30 @@ pub fn clear(config: &Config) -> Result<(), Error> {
 ///
 /// # Errors
 /// What could not be done.
-pub fn put_redirect(config: &Config, devices: &[String]) -> Result<redirect::Outcome, Failure> {
-    let table = redirect::wanted(config, devices)?;
-    let outcome = redirect::sync(&table)?;
+pub fn put_redirect(
+    reconciler: &mut Reconciler,
+    config: &Config,
+    devices: &[String],
+) -> Result<Put, Failure> {
+    let wanted = redirect::wanted(config, devices)?;
+    reconciler.tell_missing(&wanted);
+    let outcome = reconciler.sync(&wanted.table)?;
     if let Some(path) = &config.redirect.include {
-        include::write(path, &table)?;
+        include::write(path, &wanted.table)?;
     }
     let shipped = shipped_include();
     if let Some(path) = shipped.filter(|path| config.redirect.include.as_ref() != Some(path)) {
         include::remove(&path)?;
     }
-    Ok(outcome)
+    Ok(Put {
+        outcome,
+        redirects: wanted.redirects(),
+    })
+}
+
+fn put_redirect_once(config: &Config, devices: &[String]) -> Result<(), Failure> {
+    let put = put_redirect(&mut Reconciler::open()?, config, devices)?;
+    Ok(put.redirects?)
 }
 
 /// Where the link leads that is shipped for fw4. What an earlier configuration

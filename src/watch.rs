@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Config;
 use crate::pulse::Pulse;
 use crate::ready::{self, Source};
-use crate::redirect::{self, include};
+use crate::redirect::{self, Reconciler, include};
 use crate::wan::{self, Devices};
 use crate::{log, privilege, routing, sync};
 
@@ -93,6 +93,7 @@ struct Watch {
     routing_events: AsyncFd<Source<routing::Events>>,
     /// None where there is no IPv6.
     withdrawals: Option<AsyncFd<Source<routing::Withdrawals>>>,
+    reconciler: Reconciler,
     redirect_events: AsyncFd<Source<redirect::Events>>,
     wan: Part,
     routing: Part,
@@ -124,7 +125,8 @@ impl Watch {
     fn new(dir: &Path, config: Config) -> Result<Self, Error> {
         let keeper = routing::Keeper::open()?;
         let routing_events = register(keeper.events()?)?;
-        let redirect_events = register(redirect::Events::open()?)?;
+        let reconciler = Reconciler::open()?;
+        let redirect_events = register(reconciler.events()?)?;
         let mut watch = Self {
             dir: dir.to_owned(),
             config,
@@ -137,6 +139,7 @@ impl Watch {
             keeper,
             routing_events,
             withdrawals: None,
+            reconciler,
             redirect_events,
             wan: Part::new("devices"),
             routing: Part::new("routing"),
@@ -149,7 +152,6 @@ impl Watch {
     }
 
     async fn run(mut self) -> Result<(), Error> {
-        redirect::forget_flows()?;
         loop {
             self.hear()?;
             self.look();
@@ -231,14 +233,7 @@ impl Watch {
             self.look_at_routing();
         }
         if std::mem::take(&mut self.redirect.due) {
-            match sync::put_redirect(&self.config, &self.devices.names()) {
-                Ok(redirect::Outcome::Unchanged) => self.redirect.is_right(),
-                Ok(redirect::Outcome::Written) => {
-                    self.journal.tell("redirect: table written");
-                    self.redirect.is_right();
-                }
-                Err(failure) => self.redirect.failed(&failure.to_string()),
-            }
+            self.look_at_redirect();
         }
         let now = Instant::now();
         self.rested = self.rested.max(now) + PACE.max(now - start);
@@ -263,6 +258,21 @@ impl Watch {
                 .tell(&format!("the WAN is {}", names.join(", ")));
         }
         self.devices = devices;
+    }
+
+    fn look_at_redirect(&mut self) {
+        let put = sync::put_redirect(&mut self.reconciler, &self.config, &self.devices.names());
+        let put = match put {
+            Ok(put) => put,
+            Err(failure) => return self.redirect.failed(&failure.to_string()),
+        };
+        if put.outcome == redirect::Outcome::Written {
+            self.journal.tell("redirect: table written");
+        }
+        match put.redirects {
+            Ok(()) => self.redirect.is_right(),
+            Err(error) => self.redirect.failed(&format!("redirect: {error}")),
+        }
     }
 
     fn look_at_routing(&mut self) {

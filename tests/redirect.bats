@@ -93,6 +93,19 @@ made_or_printed() {
 	listed | grep -qF 'meta mark 0x00000010 meta nfproto ipv4 oifname != "lo" '
 }
 
+@test "lists as the golden, made or printed: no group" {
+	configure 54 no-such-group
+	run -1 gluon_wan print
+	gluon_wan print >"$BATS_TEST_TMPDIR/printed" || true
+	cmp "$BATS_TEST_TMPDIR/printed" "$ROOT/nft/no-group.nft"
+	inside nft -f "$BATS_TEST_TMPDIR/printed"
+	same "$ROOT/nft/no-group.nft"
+	local before
+	before=$(handle)
+	run -1 gluon_wan sync
+	[ "$(handle)" = "$before" ]
+}
+
 @test "as many devices and groups as a configuration may have" {
 	# shellcheck disable=SC2046 # words
 	configure 54 $(seq 1001 1050)
@@ -192,10 +205,10 @@ made_or_printed() {
 		s/redirect to :54/redirect to :54 random/
 		s/ redirect to :54/ accept/
 		s/ counter//
-		s/priority -100/priority -99/
+		s/priority -199/priority -198/
 		s/policy accept/policy drop/
 		s/type nat/type filter/;s/ redirect to :54//
-		s/hook output/hook prerouting/
+		/type nat/s/hook output/hook prerouting/
 		s/dns_redirect/another/
 		s/comment "gluon-wan: 800/comment "800/
 		s/comment "gluon-wan: DNS/comment "DNS/
@@ -213,8 +226,29 @@ made_or_printed() {
 		s/counter drop/drop/
 		s/counter drop/counter accept/
 		s/hook postrouting/hook output/
-		s/priority filter/priority 1/
+		s/postrouting priority -500/postrouting priority -499/
 		s/mark_guard/another/
+		s/zone set 54054/zone set 54055/
+		s/ct original zone/ct reply zone/
+		s/ct original zone/ct zone/
+		s/udp dport 53/tcp dport 53/
+		s/priority set meta priority | 6757:0/priority set 6757:0/
+		s/priority set meta priority | 6757:0/priority set meta priority | 6758:0/
+		s/priority & ffff:0 == none/priority \& ffff:0 == 1:0/
+		s/mark set meta mark | 0x00000001/mark set meta mark | 0x00000003/
+		s/mark set meta mark | 0x00000001/mark set 0x00000001/
+		s/priority \& 0:ffff/priority \& 0:fff/
+		s/type route/type filter/
+		s/output priority 500/output priority 501/
+		s/icmp code port-unreachable/icmp code host-unreachable/
+		s/@th,224,16 0x35/@th,224,16 0x36/
+		s/@th,136,8/@th,128,8/
+		s/icmpv6 type destination-unreachable icmpv6 code port-unreachable/icmpv6 type destination-unreachable/
+		s/oifname "lo" th/oifname != "lo" th/
+		s/dport 54 accept/dport 54 drop/
+		s/dport { 53, 54 }/dport { 53, 55 }/
+		s/dport { 53, 54 }/dport 53/
+		s/dns_guard/another/
 	EOF
 }
 
@@ -277,19 +311,29 @@ made_or_printed() {
 	listed | grep -qF 'meta skgid 800 meta'
 }
 
-@test "groups: none left is an error that leaves the old table and file alone" {
+@test "groups: none left is an error; what is marked is guarded all the same" {
+	local golden="$ROOT/nft/no-group.nft"
 	gluon_wan sync
-	local before
-	before=$(handle)
-	cp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
 	configure 54 no-such-group nor-this
 	run -1 gluon_wan sync
 	[[ "$output" == *"none of the groups no-such-group, nor-this exists"* ]]
-	[ "$(handle)" = "$before" ]
-	cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
+	same "$golden"
+	diff <(sed '1,/^delete/d' "$INCLUDE") "$golden"
+	[ "$(asked 800)" = 333 ]
+	# Once it is there, the redirect is; and the watch looks from time to time.
+	watched
+	eventually said 1 "none of the groups no-such-group, nor-this exists"
+	configure 54 800 801
+	kill -HUP "$WATCH"
+	eventually redirects
+	[ "$(asked 800)" = 444 ]
 }
 
-@test "a flow from before the table is redirected from its next packet on" {
+redirects() {
+	listed | grep -q 'redirect to'
+}
+
+@test "a flow from before the table is redirected from its next packet on, and back" {
 	# Conntrack has to be on, as it is on every router.
 	inside nft -f "$ROOT/tests/fixtures/fw4-ruleset.nft"
 	local server
@@ -297,12 +341,43 @@ made_or_printed() {
 		echo "server $server" >&2
 		gluon_wan clear
 		[ "$(asked 800 --server "$server" --source-port 4000)" = 333 ]
-		# Whoever loads just the table has the flow go on as before.
+		# Whoever loads the table.
 		gluon_wan print | inside nft -f -
-		[ "$(asked 800 --server "$server" --source-port 4000)" = 333 ]
+		[ "$(asked 800 --server "$server" --source-port 4000)" = 444 ]
 		gluon_wan clear
+		[ "$(asked 800 --server "$server" --source-port 4000)" = 333 ]
 		gluon_wan sync
 		[ "$(asked 800 --server "$server" --source-port 4000)" = 444 ]
+	done
+}
+
+@test "a flow goes to the new port from its next packet on" {
+	resolver 55
+	gluon_wan sync
+	[ "$(asked 800 --source-port 4001)" = 444 ]
+	configure 55 800
+	gluon_wan sync
+	[ "$(asked 800 --source-port 4001)" = 555 ]
+}
+
+@test "a group's query and another's from the same port to the same server: each its own way" {
+	inside nft -f "$ROOT/tests/fixtures/fw4-ruleset.nft"
+	gluon_wan sync
+	local server
+	for server in 127.0.0.1 ::1 198.51.100.1 2001:db8::53; do
+		echo "server $server" >&2
+		for _ in 1 2 3; do
+			[ "$(asked 800 --server "$server" --source-port 4010)" = 444 ]
+			[ "$(asked 0 --server "$server" --source-port 4010)" = 333 ]
+			[ "$(asked 801 --server "$server" --source-port 4010)" = 444 ]
+		done
+		for _ in 1 2 3; do
+			[ "$(asked 802 --server "$server" --source-port 4011)" = 333 ]
+			[ "$(asked 800 --server "$server" --source-port 4011)" = 444 ]
+		done
+		[ "$(asked 0 --tcp --server "$server" --source-port 4012)" = 333 ]
+		[ "$(asked 800 --tcp --server "$server" --source-port 4012)" = 444 ]
+		[ "$(asked 0 --tcp --server "$server" --source-port 4012)" = 333 ]
 	done
 }
 

@@ -5,7 +5,8 @@ use std::io;
 
 use nftnl::nftnl_sys::libc;
 
-use super::table::NAME;
+use super::dns;
+use super::table::{self, NAME};
 
 /// Why the table is not as it must be. What was there before stays.
 #[derive(Debug, thiserror::Error)]
@@ -76,14 +77,12 @@ pub enum Step {
     Commit,
     /// The table itself.
     Table,
-    /// The chain.
-    Chain,
-    /// One of its sets.
+    /// One of its chains.
+    Chain(&'static str),
+    /// A set of one of its rules.
     Set,
-    /// The rule.
-    Rule,
-    /// The guard's chain and its rule.
-    Guard,
+    /// A rule of one of its chains.
+    Rule(&'static str),
     /// Removing the table.
     Remove,
 }
@@ -96,10 +95,9 @@ impl fmt::Display for Step {
             Self::Listen => write!(f, "listening to nftables' events"),
             Self::Commit => write!(f, "writing table inet {NAME}"),
             Self::Table => write!(f, "adding table inet {NAME}"),
-            Self::Chain => write!(f, "adding the nat chain to table inet {NAME}"),
+            Self::Chain(chain) => write!(f, "adding chain {chain} to table inet {NAME}"),
             Self::Set => write!(f, "adding a set to table inet {NAME}"),
-            Self::Rule => write!(f, "adding the redirect to table inet {NAME}"),
-            Self::Guard => write!(f, "adding the guard of marked packets to table inet {NAME}"),
+            Self::Rule(chain) => write!(f, "adding a rule to chain {chain} of table inet {NAME}"),
             Self::Remove => write!(f, "removing table inet {NAME}"),
         }
     }
@@ -162,18 +160,25 @@ fn missing(step: Step, code: i32) -> Option<(&'static str, &'static str)> {
         Step::Read | Step::Commit => Some(("nftables (nf_tables)", "kmod-nft-core")),
         Step::Table => Some(("nftables tables of family inet", "kmod-nft-core")),
         Step::Set => Some(("nftables sets", "kmod-nft-core")),
-        Step::Guard => Some(("nftables filters (nf_tables)", "kmod-nft-core")),
-        Step::Chain => Some((
+        Step::Chain(dns::REDIRECT) => Some((
             "nftables nat chains for inet (nft_chain_nat)",
             "kmod-nft-nat",
         )),
-        Step::Rule => Some(("nftables redirect for inet (nft_redir)", "kmod-nft-nat")),
+        Step::Rule(dns::REDIRECT) => {
+            Some(("nftables redirect for inet (nft_redir)", "kmod-nft-nat"))
+        }
+        Step::Rule(table::FIRST) => Some((
+            "conntrack zones in nftables (nft_ct, CONFIG_NF_CONNTRACK_ZONES)",
+            "kmod-nft-core and kmod-nf-conntrack",
+        )),
+        Step::Chain(_) | Step::Rule(_) => Some(("nftables filters (nf_tables)", "kmod-nft-core")),
         Step::Remove => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::mark;
     use super::*;
     use std::error::Error as _;
 
@@ -190,17 +195,22 @@ mod tests {
             (Step::Commit, libc::EOPNOTSUPP, "nf_tables"),
             (Step::Table, libc::EAFNOSUPPORT, "family inet"),
             (Step::Set, libc::EOPNOTSUPP, "sets"),
-            (Step::Guard, libc::ENOENT, "filters"),
+            (Step::Chain(mark::GUARD), libc::ENOENT, "filters"),
+            (Step::Rule(mark::GUARD), libc::ENOENT, "filters"),
         ] {
             let message = said(step, code).to_string();
             assert!(message.contains(part), "{message}");
             assert!(message.ends_with("install kmod-nft-core"), "{message}");
         }
         for (step, code, part) in [
-            (Step::Chain, libc::ENOENT, "nft_chain_nat"),
-            (Step::Chain, libc::EOPNOTSUPP, "nft_chain_nat"),
-            (Step::Rule, libc::ENOENT, "nft_redir"),
-            (Step::Rule, libc::EAFNOSUPPORT, "nft_redir"),
+            (Step::Chain(dns::REDIRECT), libc::ENOENT, "nft_chain_nat"),
+            (
+                Step::Chain(dns::REDIRECT),
+                libc::EOPNOTSUPP,
+                "nft_chain_nat",
+            ),
+            (Step::Rule(dns::REDIRECT), libc::ENOENT, "nft_redir"),
+            (Step::Rule(dns::REDIRECT), libc::EAFNOSUPPORT, "nft_redir"),
         ] {
             let message = said(step, code).to_string();
             assert!(message.contains(part), "{message}");
@@ -210,14 +220,14 @@ mod tests {
 
     #[test]
     fn permission_comes_first_and_the_rest_is_as_the_kernel_says() {
-        for step in [Step::Open, Step::Read, Step::Commit, Step::Rule] {
+        for step in [Step::Open, Step::Read, Step::Commit, Step::Rule("c")] {
             let message = said(step, libc::EPERM).to_string();
             assert!(message.ends_with("needs root (CAP_NET_ADMIN)"), "{message}");
         }
-        let busy = said(Step::Rule, libc::EBUSY);
+        let busy = said(Step::Rule("c"), libc::EBUSY);
         assert_eq!(
             busy.to_string(),
-            "adding the redirect to table inet gluon_wan"
+            "adding a rule to chain c of table inet gluon_wan"
         );
         assert!(busy.source().unwrap().to_string().contains("busy"));
         assert!(said(Step::Remove, libc::ENOENT).is_not_there());

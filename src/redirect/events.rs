@@ -5,24 +5,29 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use nftnl::nftnl_sys::libc;
 
 use super::error::{Error, Step};
-use super::kernel::concerns_us;
-use super::netlink::Netlink;
+use super::message::Message;
+use crate::netlink::{Bus, Netlink};
 
-/// A socket that becomes readable when somebody changes nftables, ourselves
-/// included.
+/// As much as the kernel gives by default; more were lost all the same.
+const BACKLOG: usize = 212_992;
+
+/// A socket that becomes readable when somebody changes nftables.
 pub struct Events {
     netlink: Netlink,
+    /// Whose changes are no news.
+    own: u32,
 }
 
 impl Events {
-    /// Listens from now on. It never blocks.
+    /// Listens from now on to all but what the socket with port `own` causes. It
+    /// never blocks.
     ///
     /// # Errors
     /// A kernel without netfilter's netlink; no permission.
-    pub fn open() -> Result<Self, Error> {
-        let group = 1 << (libc::NFNLGRP_NFTABLES - 1);
-        match Netlink::open(group) {
-            Ok(netlink) => Ok(Self { netlink }),
+    pub fn open(own: u32) -> Result<Self, Error> {
+        let groups = [libc::NFNLGRP_NFTABLES as u32];
+        match Netlink::listen(Bus::Netfilter, &groups, BACKLOG) {
+            Ok(netlink) => Ok(Self { netlink, own }),
             Err(error) => Err(Error::kernel(Step::Listen, error)),
         }
     }
@@ -36,18 +41,13 @@ impl Events {
     /// The socket is broken.
     pub fn drain(&mut self) -> Result<bool, Error> {
         let mut ours = false;
-        loop {
-            match self.netlink.events() {
-                Ok(Some(mut messages)) => ours |= messages.any(|message| concerns_us(&message)),
-                Ok(None) => return Ok(ours),
-                Err(error) => match error.raw_os_error() {
-                    // Lost events; one that was larger than the buffer; a signal.
-                    Some(libc::ENOBUFS | libc::ENOSPC) => ours = true,
-                    Some(libc::EINTR) => {}
-                    _ => return Err(Error::kernel(Step::Listen, error)),
-                },
-            }
-        }
+        let lost = self
+            .netlink
+            .events(self.own, |event| {
+                ours |= Message::read(event.body).is_some_and(|message| message.concerns_us());
+            })
+            .map_err(|error| Error::kernel(Step::Listen, error))?;
+        Ok(ours || lost)
     }
 }
 

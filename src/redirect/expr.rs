@@ -1,54 +1,111 @@
-//! The expressions of our rules: as values, as libnftnl writes them and as the
-//! kernel shows them. `redir` is the one that nftnl lacks.
+//! The expressions that nf_tables makes rules of: as values, as libnftnl writes
+//! them and as the kernel shows them.
 //!
 //! Every expression works on register 1. What the kernel shows in another form
 //! than ours reads as [`Expr::Other`], which equals nothing that is wanted.
 
 use std::collections::BTreeSet;
 use std::ops::AddAssign;
-use std::ptr::NonNull;
 
 use nftnl::Rule;
-use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Expression, Immediate, Meta, Payload, Register};
-use nftnl::expr::{TransportHeaderField, UdpHeaderField, Verdict};
+use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Register, Verdict};
 use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::set::SetKey;
 
 use super::attrs::Attrs;
+use super::raw::Raw;
 
 /// One expression of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expr {
-    /// `meta skgid`: the group of the process that made the socket, in host order.
-    MetaSkGid,
-    /// `meta l4proto`: one byte, IPPROTO_*.
-    MetaL4Proto,
-    /// `meta mark`: the packet mark, in host order.
-    MetaMark,
-    /// `meta nfproto`: one byte, NFPROTO_IPV4 or NFPROTO_IPV6.
-    MetaNfProto,
-    /// `oifname`: the name of the device it leaves through, filled up with NULs.
-    MetaOifName,
-    /// `th dport`: bytes 2 and 3 of the TCP or UDP header, in network order.
-    DestinationPort,
-    /// Leaves these bits of the register.
-    And(u32),
+    /// Loads what is known about the packet into the register.
+    Meta(Meta),
+    /// Loads `length` bytes at `offset` of the transport header, which ICMP has
+    /// as well, in network order.
+    Transport {
+        /// In bytes.
+        offset: u32,
+        /// In bytes.
+        length: u32,
+    },
+    /// Leaves the bits of `mask` in the register, then turns those of `xor`
+    /// round. Both in host order.
+    Bitwise {
+        /// What stays.
+        mask: u32,
+        /// What is turned round after that.
+        xor: u32,
+    },
     /// The register equals these bytes.
     Equals(Vec<u8>),
     /// The register does not equal these bytes.
     Differs(Vec<u8>),
     /// The register is in this set.
     In(Set),
+    /// Loads these bytes into the register.
+    Load(Vec<u8>),
+    /// Writes the register into the packet's meta data.
+    SetMeta(Meta),
+    /// `ct original zone set`: the flow's original direction is looked for, and
+    /// made, in the conntrack zone whose number (2 bytes, host order) is in the
+    /// register.
+    SetOriginalZone,
     /// `counter`. What it has counted is no part of the value.
     Counter,
-    /// Puts a port into the register, in network order.
-    LoadPort(u16),
     /// `redirect to :PORT`, the port taken from the register.
     Redirect,
+    /// `accept`.
+    Accept,
     /// `drop`.
     Drop,
     /// Anything else, by the name the kernel has for it.
     Other(String),
+}
+
+/// What nf_tables knows about a packet besides its bytes; numbers in host order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meta {
+    /// The group of the process that made the socket. A packet without one
+    /// matches no rule that asks for it.
+    SkGid,
+    /// The transport protocol: one byte, IPPROTO_*.
+    L4Proto,
+    /// The packet mark.
+    Mark,
+    /// The family: one byte, NFPROTO_IPV4 or NFPROTO_IPV6.
+    NfProto,
+    /// The name of the device it leaves through, filled up with NULs.
+    OifName,
+    /// The priority that queueing disciplines go by, a class id of tc(8).
+    Priority,
+}
+
+impl Meta {
+    const ALL: [Self; 6] = [
+        Self::SkGid,
+        Self::L4Proto,
+        Self::Mark,
+        Self::NfProto,
+        Self::OifName,
+        Self::Priority,
+    ];
+
+    /// NFT_META_*.
+    fn key(self) -> u32 {
+        let key = match self {
+            Self::SkGid => libc::NFT_META_SKGID,
+            Self::L4Proto => libc::NFT_META_L4PROTO,
+            Self::Mark => libc::NFT_META_MARK,
+            Self::NfProto => libc::NFT_META_NFPROTO,
+            Self::OifName => libc::NFT_META_OIFNAME,
+            Self::Priority => libc::NFT_META_PRIORITY,
+        };
+        key as u32
+    }
+
+    fn of_key(key: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|meta| meta.key() == key)
+    }
 }
 
 /// A constant anonymous set, by what is in it.
@@ -58,6 +115,8 @@ pub enum Set {
     Gids(BTreeSet<u32>),
     /// Transport protocols, IPPROTO_*.
     Protocols(BTreeSet<u8>),
+    /// Ports.
+    Ports(BTreeSet<u16>),
 }
 
 /// A group as an element, nft's datatype `gid` (25), in host order.
@@ -65,6 +124,9 @@ pub struct Gid(pub u32);
 
 /// A transport protocol as an element, nft's datatype `inet_proto` (12).
 pub struct Protocol(pub u8);
+
+/// A port as an element, nft's datatype `inet_service` (13), in network order.
+pub struct Port(pub u16);
 
 impl SetKey for Gid {
     const TYPE: u32 = 25;
@@ -84,6 +146,15 @@ impl SetKey for Protocol {
     }
 }
 
+impl SetKey for Port {
+    const TYPE: u32 = 13;
+    const LEN: u32 = 2;
+
+    fn data(&self) -> Box<[u8]> {
+        Box::new(self.0.to_be_bytes())
+    }
+}
+
 /// The attributes of expressions, all numbers in network order
 /// (linux/netfilter/nf_tables.h).
 mod attr {
@@ -94,6 +165,7 @@ mod attr {
     pub const VERDICT_CODE: u16 = 1;
     pub const META_DREG: u16 = 1;
     pub const META_KEY: u16 = 2;
+    pub const META_SREG: u16 = 3;
     pub const PAYLOAD_DREG: u16 = 1;
     pub const PAYLOAD_BASE: u16 = 2;
     pub const PAYLOAD_OFFSET: u16 = 3;
@@ -116,11 +188,16 @@ mod attr {
     pub const REDIR_REG_PROTO_MIN: u16 = 1;
     pub const REDIR_REG_PROTO_MAX: u16 = 2;
     pub const REDIR_FLAGS: u16 = 3;
+    pub const CT_KEY: u16 = 2;
+    pub const CT_DIRECTION: u16 = 3;
+    pub const CT_SREG: u16 = 4;
 }
 
 const REG_1: Option<u32> = Some(Register::Reg1 as u32);
 /// A port is given (NF_NAT_RANGE_PROTO_SPECIFIED of linux/netfilter/nf_nat.h).
 const PROTO_SPECIFIED: u32 = 2;
+/// IP_CT_DIR_ORIGINAL of linux/netfilter/nf_conntrack_tuple_common.h.
+const ORIGINAL: u8 = 0;
 
 impl Expr {
     /// Reads one element of NFTA_RULE_EXPRESSIONS; `sets` knows the sets of
@@ -134,6 +211,7 @@ impl Expr {
             b"bitwise" => Self::read_bitwise(data),
             b"cmp" => Self::read_cmp(data),
             b"lookup" => Self::read_lookup(data, sets),
+            b"ct" => Self::read_ct(data),
             b"counter" => Some(Self::Counter),
             b"immediate" => Self::read_immediate(data),
             b"redir" => Self::read_redirect(data),
@@ -143,23 +221,21 @@ impl Expr {
     }
 
     fn read_meta(data: Attrs) -> Option<Self> {
-        (data.u32(attr::META_DREG) == REG_1).then_some(())?;
-        match libc::c_int::try_from(data.u32(attr::META_KEY)?).ok()? {
-            libc::NFT_META_SKGID => Some(Self::MetaSkGid),
-            libc::NFT_META_L4PROTO => Some(Self::MetaL4Proto),
-            libc::NFT_META_MARK => Some(Self::MetaMark),
-            libc::NFT_META_NFPROTO => Some(Self::MetaNfProto),
-            libc::NFT_META_OIFNAME => Some(Self::MetaOifName),
+        let meta = Meta::of_key(data.u32(attr::META_KEY)?)?;
+        match (data.u32(attr::META_DREG), data.u32(attr::META_SREG)) {
+            (REG_1, None) => Some(Self::Meta(meta)),
+            (None, REG_1) => Some(Self::SetMeta(meta)),
             _ => None,
         }
     }
 
     fn read_payload(data: Attrs) -> Option<Self> {
-        let is_port = data.u32(attr::PAYLOAD_DREG) == REG_1
-            && data.u32(attr::PAYLOAD_BASE) == Some(libc::NFT_PAYLOAD_TRANSPORT_HEADER as u32)
-            && data.u32(attr::PAYLOAD_OFFSET) == Some(2)
-            && data.u32(attr::PAYLOAD_LEN) == Some(2);
-        is_port.then_some(Self::DestinationPort)
+        let is_transport = data.u32(attr::PAYLOAD_DREG) == REG_1
+            && data.u32(attr::PAYLOAD_BASE) == Some(libc::NFT_PAYLOAD_TRANSPORT_HEADER as u32);
+        is_transport.then_some(Self::Transport {
+            offset: data.u32(attr::PAYLOAD_OFFSET)?,
+            length: data.u32(attr::PAYLOAD_LEN)?,
+        })
     }
 
     fn read_cmp(data: Attrs) -> Option<Self> {
@@ -173,15 +249,18 @@ impl Expr {
     }
 
     fn read_bitwise(data: Attrs) -> Option<Self> {
-        let value = |kind| data.nest(kind).get(attr::DATA_VALUE);
+        let value = |kind| {
+            let bytes = data.nest(kind).get(attr::DATA_VALUE)?;
+            Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+        };
         // Kernels before 5.6 know no other operation and show none.
         let masks = data.u32(attr::BITWISE_SREG) == REG_1
             && data.u32(attr::BITWISE_DREG) == REG_1
-            && data.u32(attr::BITWISE_OP).unwrap_or(0) == 0
-            && value(attr::BITWISE_XOR) == Some(&[0; 4]);
-        masks.then_some(())?;
-        let mask = value(attr::BITWISE_MASK)?.try_into().ok()?;
-        Some(Self::And(u32::from_ne_bytes(mask)))
+            && data.u32(attr::BITWISE_OP).unwrap_or(0) == 0;
+        masks.then_some(Self::Bitwise {
+            mask: value(attr::BITWISE_MASK)?,
+            xor: value(attr::BITWISE_XOR)?,
+        })
     }
 
     fn read_lookup(data: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Option<Self> {
@@ -190,17 +269,26 @@ impl Expr {
         sets(data.name(attr::LOOKUP_SET)?).map(Self::In)
     }
 
+    fn read_ct(data: Attrs) -> Option<Self> {
+        let sets_zone = data.u32(attr::CT_SREG) == REG_1
+            && data.u32(attr::CT_KEY) == Some(libc::NFT_CT_ZONE as u32)
+            && data.get(attr::CT_DIRECTION) == Some(&[ORIGINAL]);
+        sets_zone.then_some(Self::SetOriginalZone)
+    }
+
     fn read_immediate(data: Attrs) -> Option<Self> {
         let register = data.u32(attr::IMMEDIATE_DREG)?;
         let loaded = data.nest(attr::IMMEDIATE_DATA);
         if register == libc::NFT_REG_VERDICT as u32 {
             let verdict = loaded.nest(attr::DATA_VERDICT);
-            let drops = verdict.u32(attr::VERDICT_CODE) == Some(libc::NF_DROP as u32);
-            return drops.then_some(Self::Drop);
+            return match libc::c_int::try_from(verdict.u32(attr::VERDICT_CODE)?).ok()? {
+                libc::NF_ACCEPT => Some(Self::Accept),
+                libc::NF_DROP => Some(Self::Drop),
+                _ => None,
+            };
         }
         (Some(register) == REG_1).then_some(())?;
-        let value = loaded.get(attr::DATA_VALUE)?;
-        Some(Self::LoadPort(u16::from_be_bytes(value.try_into().ok()?)))
+        Some(Self::Load(loaded.get(attr::DATA_VALUE)?.to_owned()))
     }
 
     /// The kernel shows one port as a range of one.
@@ -214,25 +302,51 @@ impl Expr {
     /// Appends the expression to a rule. [`Expr::In`] is not done here, since it
     /// needs the set; [`Expr::Other`] is only ever read.
     pub fn add_to(&self, rule: &mut Rule) {
+        let reg_1 = Register::Reg1.to_raw();
         match self {
-            Self::MetaSkGid => rule.add_expr(&Meta::SkGid),
-            Self::MetaL4Proto => rule.add_expr(&Meta::L4Proto),
-            Self::MetaMark => rule.add_expr(&Meta::Mark { set: false }),
-            Self::MetaNfProto => rule.add_expr(&Meta::NfProto),
-            Self::MetaOifName => rule.add_expr(&Meta::OifName),
-            Self::DestinationPort => {
-                // The same two bytes in TCP and UDP.
-                let field = TransportHeaderField::Udp(UdpHeaderField::Dport);
-                rule.add_expr(&Payload::Transport(field));
-            }
-            Self::And(mask) => rule.add_expr(&Bitwise::new(*mask, 0_u32)),
+            Self::Meta(meta) => rule.add_expr(
+                &Raw::new(c"meta")
+                    .u32(sys::NFTNL_EXPR_META_KEY, meta.key())
+                    .u32(sys::NFTNL_EXPR_META_DREG, reg_1),
+            ),
+            Self::SetMeta(meta) => rule.add_expr(
+                &Raw::new(c"meta")
+                    .u32(sys::NFTNL_EXPR_META_KEY, meta.key())
+                    .u32(sys::NFTNL_EXPR_META_SREG, reg_1),
+            ),
+            Self::Transport { offset, length } => rule.add_expr(
+                &Raw::new(c"payload")
+                    .u32(
+                        sys::NFTNL_EXPR_PAYLOAD_BASE,
+                        libc::NFT_PAYLOAD_TRANSPORT_HEADER as u32,
+                    )
+                    .u32(sys::NFTNL_EXPR_PAYLOAD_OFFSET, *offset)
+                    .u32(sys::NFTNL_EXPR_PAYLOAD_LEN, *length)
+                    .u32(sys::NFTNL_EXPR_PAYLOAD_DREG, reg_1),
+            ),
+            Self::Bitwise { mask, xor } => rule.add_expr(&Bitwise::new(*mask, *xor)),
             Self::Equals(value) => rule.add_expr(&Cmp::new(CmpOp::Eq, value.as_slice())),
             Self::Differs(value) => rule.add_expr(&Cmp::new(CmpOp::Neq, value.as_slice())),
-            Self::Counter => rule.add_expr(&Counter),
-            Self::LoadPort(port) => {
-                rule.add_expr(&Immediate::new(port.to_be_bytes(), Register::Reg1));
+            Self::Load(value) => {
+                rule.add_expr(
+                    &Raw::new(c"immediate")
+                        .u32(sys::NFTNL_EXPR_IMM_DREG, reg_1)
+                        .bytes(sys::NFTNL_EXPR_IMM_DATA, value),
+                );
             }
-            Self::Redirect => rule.add_expr(&Redirect),
+            Self::SetOriginalZone => rule.add_expr(
+                &Raw::new(c"ct")
+                    .u32(sys::NFTNL_EXPR_CT_KEY, libc::NFT_CT_ZONE as u32)
+                    .u32(sys::NFTNL_EXPR_CT_SREG, reg_1)
+                    .u8(sys::NFTNL_EXPR_CT_DIR, ORIGINAL),
+            ),
+            Self::Counter => rule.add_expr(&Counter),
+            Self::Redirect => rule.add_expr(
+                &Raw::new(c"redir")
+                    .u32(sys::NFTNL_EXPR_REDIR_REG_PROTO_MIN, reg_1)
+                    .u32(sys::NFTNL_EXPR_REDIR_FLAGS, PROTO_SPECIFIED),
+            ),
+            Self::Accept => rule.add_expr(&Verdict::Accept),
             Self::Drop => rule.add_expr(&Verdict::Drop),
             Self::In(_) | Self::Other(_) => {}
         }
@@ -286,28 +400,6 @@ pub fn comment(userdata: &[u8]) -> Option<String> {
         rest = &tail[value.len()..];
     }
     None
-}
-
-/// `redir` with the port in register 1.
-struct Redirect;
-
-impl Expression for Redirect {
-    fn to_expr(&self, _rule: &Rule) -> NonNull<sys::nftnl_expr> {
-        // SAFETY: the name is a C string, which libnftnl only compares.
-        let expr = unsafe { sys::nftnl_expr_alloc(c"redir".as_ptr()) };
-        let Some(expr) = NonNull::new(expr) else {
-            // A few bytes could not be had. Rust's own allocations end the same way.
-            std::process::abort();
-        };
-        let set = |attr: u32, value: u32| {
-            // SAFETY: `expr` is a redir expression of ours alone, and both
-            // attributes of it are numbers of 32 bits.
-            unsafe { sys::nftnl_expr_set_u32(expr.as_ptr(), attr as u16, value) }
-        };
-        set(sys::NFTNL_EXPR_REDIR_REG_PROTO_MIN, Register::Reg1.to_raw());
-        set(sys::NFTNL_EXPR_REDIR_FLAGS, PROTO_SPECIFIED);
-        expr
-    }
 }
 
 #[cfg(test)]

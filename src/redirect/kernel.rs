@@ -1,27 +1,24 @@
-//! The table in the kernel: read, replaced, removed.
+//! The table in the kernel: read, made, replaced, removed.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
-use std::sync::Once;
 
 use nftnl::nftnl_sys::libc;
 use nftnl::set::SetKey;
 
 use super::attrs::{Attrs, put};
+use super::chain::{Base, Hook, Kind};
 use super::error::{Error, Step};
-use super::expr::{self, Counted, Expr, Gid, Protocol, Set};
-use super::flows;
-use super::guard;
-use super::netlink::{Message, Netlink};
-use super::objects::{Base, Chain, Objects, Rule};
-use super::table::{self, NAME};
+use super::expr::{self, Counted, Expr, Gid, Port, Protocol, Set};
+use super::message::{self, Message};
+use super::objects::{Chain, Objects, Place, Rule};
+use super::table::Table;
 use super::transaction::Transaction;
-use crate::log;
+use super::{dns, mark};
+use crate::netlink::{Bus, Netlink};
 
 /// A table that changes this often while it is read is not worth waiting for.
 const READS: usize = 20;
-const INET: u8 = libc::NFPROTO_INET as u8;
 /// The kind of set we make; others have intervals, data or elements that expire.
 const SET_FLAGS: u32 = (libc::NFT_SET_ANONYMOUS | libc::NFT_SET_CONSTANT) as u32;
 const GET_FLOWTABLE: libc::c_int = 23;
@@ -29,10 +26,7 @@ const GET_FLOWTABLE: libc::c_int = 23;
 /// The attributes of objects, all numbers in network order
 /// (linux/netfilter/nf_tables.h).
 mod attr {
-    /// The name of the table, in the messages of all objects.
-    pub const TABLE: u16 = 1;
     pub const TABLE_FLAGS: u16 = 2;
-    pub const TABLE_HANDLE: u16 = 4;
     pub const TABLE_USERDATA: u16 = 6;
     pub const CHAIN_NAME: u16 = 3;
     pub const CHAIN_HOOK: u16 = 4;
@@ -58,78 +52,99 @@ mod attr {
 pub struct Present {
     /// Everything that decides what it does.
     pub(super) objects: Objects,
-    /// Another number each time that it is made anew.
-    handle: u64,
     /// What was redirected: the first packet of each flow.
     pub redirected: Counted,
-    /// What the guard stopped.
+    /// What the guard of marked packets stopped.
     pub stopped: Counted,
+    /// DNS of the groups that was stopped, since it was not redirected or its socket
+    /// is bound to a device.
+    pub unredirected: Counted,
+    /// Errors about late answers that were stopped.
+    pub errors: Counted,
 }
 
 /// nf_tables of this network namespace.
+///
+/// The socket stays open from one time to the next. To close one makes the kernel
+/// wait until what was deleted is freed, with nf_tables locked meanwhile
+/// (nft_rcv_nl_event): some 10 ms in which the next change would go unseen.
 pub struct Kernel {
     netlink: Netlink,
-    /// The handle of the table that was remembered.
-    last: Option<u64>,
 }
 
 impl Kernel {
-    /// Calls `work` with nf_tables.
-    ///
-    /// The socket stays open for the next time. To close one makes the kernel
-    /// wait until what was deleted is freed, with nf_tables locked meanwhile
-    /// (nft_rcv_nl_event): some 10 ms in which the next change would go unseen.
+    /// Opens the socket.
     ///
     /// # Errors
-    /// A kernel without netfilter's netlink; what `work` says.
-    pub fn with<T>(work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        thread_local!(static IDLE: Cell<Option<Kernel>> = const { Cell::new(None) });
-        let mut kernel = match IDLE.take() {
-            Some(kernel) => kernel,
-            None => Self::open()?,
-        };
-        let result = work(&mut kernel);
-        IDLE.set(Some(kernel));
-        result
+    /// A kernel without netfilter's netlink.
+    pub fn open() -> Result<Self, Error> {
+        match Netlink::open(Bus::Netfilter) {
+            Ok(netlink) => Ok(Self { netlink }),
+            Err(error) => Err(Error::kernel(Step::Open, error)),
+        }
     }
 
-    fn open() -> Result<Self, Error> {
-        let netlink = Netlink::open(0).map_err(|error| Error::kernel(Step::Open, error))?;
-        Ok(Self {
-            netlink,
-            last: None,
-        })
+    /// Whose changes are ours.
+    pub fn port(&self) -> u32 {
+        self.netlink.port()
     }
 
     /// The table as it is, none when there is none.
     ///
+    /// nf_tables shows it object by object, and somebody else may change theirs all
+    /// the time. So it is read again when the ruleset was another one at the end, but
+    /// not for ever, and not when what was read is what `enough` asks for: whatever
+    /// happens to the table after that is an event.
+    ///
     /// # Errors
     /// A kernel without nf_tables, no permission.
-    pub fn read(&mut self) -> Result<Option<Present>, Error> {
+    pub fn read(&mut self, enough: impl Fn(&Present) -> bool) -> Result<Option<Present>, Error> {
+        let mut read = None;
         for _ in 0..READS {
-            match self.snapshot() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map_err(|error| Error::kernel(Step::Read, error)),
+            let snapshot = match self.snapshot() {
+                // An object was there a moment ago.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+                result => result.map_err(|error| Error::kernel(Step::Read, error))?,
+            };
+            let is_whole = snapshot.is_whole;
+            read = snapshot.present;
+            if is_whole || read.as_ref().is_some_and(&enough) {
+                break;
             }
         }
-        let error = io::Error::other("it changes faster than it can be read");
-        Err(Error::kernel(Step::Read, error))
+        Ok(read)
+    }
+
+    /// The nat chains of others in the output hook. iptables' own are none of
+    /// nf_tables'.
+    ///
+    /// # Errors
+    /// A kernel without nf_tables, no permission.
+    pub fn rivals(&mut self) -> Result<Vec<Rival>, Error> {
+        let get = message::kind(libc::NFT_MSG_GETCHAIN);
+        let all = message::of_all(libc::NFPROTO_UNSPEC as u8);
+        self.netlink
+            .dump(get, &all, |body, rivals| {
+                let other = Message::read(body).filter(|message| !message.concerns_us());
+                rivals.extend(other.and_then(|message| rival(&message)));
+            })
+            .map_err(|refused| Error::kernel(Step::Read, refused.into()))
     }
 
     /// Makes the table, which must not be there, in one transaction.
     ///
     /// # Errors
     /// EEXIST; what the kernel lacks.
-    pub fn create(&mut self, objects: &Objects) -> Result<(), Error> {
-        Transaction::create(objects).commit(&mut self.netlink)
+    pub fn create(&mut self, table: &Table) -> Result<(), Error> {
+        Transaction::create(table).commit(&mut self.netlink)
     }
 
-    /// Makes the table what `objects` says, whatever is there, in one transaction.
+    /// Makes the table anew, whatever is there, in one transaction.
     ///
     /// # Errors
     /// What the kernel lacks. The old table stays then.
-    pub fn replace(&mut self, objects: &Objects) -> Result<(), Error> {
-        Transaction::replace(objects).commit(&mut self.netlink)
+    pub fn replace(&mut self, table: &Table) -> Result<(), Error> {
+        Transaction::replace(table).commit(&mut self.netlink)
     }
 
     /// Removes the table; false when there was none.
@@ -144,113 +159,113 @@ impl Kernel {
         }
     }
 
-    /// Remembers the table. Returns whether it is another one than that which
-    /// was remembered.
-    pub fn remember(&mut self, present: &Present) -> bool {
-        let last = self.last.replace(present.handle);
-        last.is_some_and(|last| last != present.handle)
-    }
-
-    /// Lets the table see DNS flows that began before it, where the kernel can
-    /// say which there are.
-    pub fn forget_flows(&mut self) {
-        static SAID: Once = Once::new();
-        if let Err(error) = flows::forget(&mut self.netlink) {
-            SAID.call_once(|| {
-                log::warning!(
-                    "a look-up from before the redirect may still go around it for some seconds: \
-                     conntrack cannot be asked (kmod-nf-conntrack-netlink): {error}"
-                );
-            });
-        }
-    }
-
-    /// One reading of everything. EINTR when the ruleset changed meanwhile.
-    fn snapshot(&mut self) -> io::Result<Option<Present>> {
+    /// One reading of everything.
+    fn snapshot(&mut self) -> io::Result<Snapshot> {
         let mut reading = Reading {
             netlink: &mut self.netlink,
             generation: None,
+            is_whole: true,
         };
-        let Some((handle, flags, comment)) = reading.table()? else {
-            return Ok(None);
+        let Some((flags, comment)) = reading.table()? else {
+            return Ok(Snapshot {
+                present: None,
+                is_whole: true,
+            });
         };
         let sets = reading.sets()?;
         let known = |name: &[u8]| sets.get(name).cloned().flatten();
-        let (mut redirected, mut stopped) = (Counted::default(), Counted::default());
-        let mut rules = Vec::new();
-        reading.each(libc::NFT_MSG_GETRULE, |attrs| {
+        let mut counts = HashMap::<String, Counted>::new();
+        let rules = reading.each(libc::NFT_MSG_GETRULE, |attrs| {
             let rule = rule(attrs, known);
             let counted = expr::counted(attrs.nest(attr::RULE_EXPRESSIONS));
-            match rule.chain.as_str() {
-                table::CHAIN => redirected += counted,
-                guard::CHAIN => stopped += counted,
-                _ => {}
-            }
-            rules.push(rule);
+            *counts.entry(rule.chain.clone()).or_default() += counted;
+            rule
         })?;
-        let mut chains = Vec::new();
-        reading.each(libc::NFT_MSG_GETCHAIN, |attrs| chains.push(chain(attrs)))?;
-        let mut others = 0;
-        reading.each(libc::NFT_MSG_GETOBJ, |_| others += 1)?;
-        reading.each(GET_FLOWTABLE, |_| others += 1)?;
-        let objects = Objects {
-            flags,
-            comment,
-            chains,
-            rules,
-            sets: sets.len(),
-            others,
-        };
-        Ok(Some(Present {
-            objects,
-            handle,
-            redirected,
-            stopped,
-        }))
+        let chains = reading.each(libc::NFT_MSG_GETCHAIN, chain)?;
+        let objects = reading.each(libc::NFT_MSG_GETOBJ, |_| ())?.len();
+        let flowtables = reading.each(GET_FLOWTABLE, |_| ())?.len();
+        let is_whole = reading.is_whole;
+        let counted = |chain: &str| counts.get(chain).copied().unwrap_or_default();
+        let present = Some(Present {
+            objects: Objects {
+                flags,
+                comment,
+                chains,
+                rules,
+                sets: sets.len(),
+                others: objects + flowtables,
+            },
+            redirected: counted(dns::REDIRECT),
+            stopped: counted(mark::GUARD),
+            unredirected: counted(dns::GUARD),
+            errors: counted(dns::ERRORS),
+        });
+        Ok(Snapshot { present, is_whole })
     }
+}
+
+struct Snapshot {
+    present: Option<Present>,
+    /// All of it is of one generation of the ruleset.
+    is_whole: bool,
+}
+
+/// A nat chain of others that sees what programs on this host send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rival {
+    /// The family of its table: NFPROTO_*.
+    pub family: u8,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub chain: String,
+    /// Lower decides earlier; ours has -199, the first that there is.
+    pub priority: i32,
 }
 
 /// A reading of the table in progress.
 struct Reading<'a> {
     netlink: &'a mut Netlink,
-    /// Of the ruleset, in the first message. The others must have the same.
+    /// Of the ruleset, in the first message.
     generation: Option<u16>,
+    /// All messages so far had the same.
+    is_whole: bool,
 }
 
 impl Reading<'_> {
-    /// The table's handle, flags and comment.
-    fn table(&mut self) -> io::Result<Option<(u64, u32, Option<String>)>> {
+    /// The table's flags and comment.
+    fn table(&mut self) -> io::Result<Option<(u32, Option<String>)>> {
         let mut found = None;
-        let take = |attrs: Attrs| {
-            let flags = attrs.u32(attr::TABLE_FLAGS).unwrap_or(0);
-            let handle = attrs.u64(attr::TABLE_HANDLE).unwrap_or(0);
-            found = Some((handle, flags, comment(attrs, attr::TABLE_USERDATA)));
+        let mut generation = None;
+        let get = message::kind(libc::NFT_MSG_GETTABLE);
+        let take = |body: &[u8]| {
+            if let Some(message) = Message::read(body) {
+                let flags = message.attrs.u32(attr::TABLE_FLAGS).unwrap_or(0);
+                found = Some((flags, comment(message.attrs, attr::TABLE_USERDATA)));
+                generation = Some(message.generation);
+            }
         };
-        match self.request(libc::NFT_MSG_GETTABLE, false, &of_table(), take) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-            result => result.map(|()| found),
+        match self.netlink.request(get, 0, &message::of_table(), take) {
+            Err(refused) if refused.is(libc::ENOENT) => return Ok(None),
+            result => result?,
         }
+        self.generation = generation;
+        Ok(found)
     }
 
     /// The sets by name; none for those of a kind that we never make.
     fn sets(&mut self) -> io::Result<HashMap<Vec<u8>, Option<Set>>> {
-        let mut kinds = Vec::new();
-        self.each(libc::NFT_MSG_GETSET, |attrs| {
+        let kinds = self.each(libc::NFT_MSG_GETSET, |attrs| {
             let name = attrs.name(attr::SET_NAME).unwrap_or_default().to_owned();
             let flags = attrs.u32(attr::SET_FLAGS).unwrap_or(0);
             let kind = attrs.u32(attr::SET_KEY_TYPE).filter(|_| flags == SET_FLAGS);
-            kinds.push((name, kind));
+            (name, kind)
         })?;
         let mut sets = HashMap::new();
         for (name, kind) in kinds {
             let set = match kind {
-                Some(Gid::TYPE) => {
-                    number_set(&self.elements(&name)?, u32::from_ne_bytes).map(Set::Gids)
-                }
-                Some(Protocol::TYPE) => {
-                    number_set(&self.elements(&name)?, u8::from_ne_bytes).map(Set::Protocols)
-                }
-                _ => None,
+                Some(kind) => set(kind, &self.elements(&name)?),
+                None => None,
             };
             sets.insert(name, set);
         }
@@ -259,71 +274,86 @@ impl Reading<'_> {
 
     /// The keys of a set's elements.
     fn elements(&mut self, set: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        let mut request = of_table();
+        let mut request = message::of_table();
         put(&mut request, attr::SET_ELEM_SET, &[set, &[0]].concat());
-        let mut keys = Vec::new();
-        let result = self.request(libc::NFT_MSG_GETSETELEM, true, &request, |attrs| {
+        self.dump(libc::NFT_MSG_GETSETELEM, &request, |attrs, keys| {
             for (_, element) in attrs.nest(attr::SET_ELEM_ELEMENTS) {
                 let key = Attrs(element).nest(attr::SET_ELEM_KEY);
                 keys.push(key.get(attr::DATA_VALUE).unwrap_or_default().to_owned());
             }
-        });
-        match result {
-            // It was there a moment ago.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                Err(io::ErrorKind::Interrupted.into())
-            }
-            result => result.map(|()| keys),
-        }
+        })
     }
 
     /// All objects of a kind in our table. Not every kind, and not every kernel,
     /// leaves out those of other tables.
-    fn each(&mut self, get: libc::c_int, take: impl FnMut(Attrs)) -> io::Result<()> {
-        self.request(get, true, &of_table(), take)
-    }
-
-    fn request(
+    fn each<T>(
         &mut self,
         get: libc::c_int,
-        dump: bool,
-        attrs: &[u8],
-        mut take: impl FnMut(Attrs),
-    ) -> io::Result<()> {
-        let generation = &mut self.generation;
-        let mut changed = false;
-        self.netlink
-            .request(message_type(get), INET, dump, attrs, |message| {
-                changed |= *generation.get_or_insert(message.generation) != message.generation;
-                if concerns_us(&message) {
-                    take(message.attrs);
-                }
-            })?;
-        if changed {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        Ok(())
+        mut value: impl FnMut(Attrs) -> T,
+    ) -> io::Result<Vec<T>> {
+        let keep = |attrs: Attrs, kept: &mut Vec<T>| kept.push(value(attrs));
+        self.dump(get, &message::of_table(), keep)
     }
-}
 
-/// Whether a message is about our table or something in it.
-pub fn concerns_us(message: &Message) -> bool {
-    message.family == INET && message.attrs.name(attr::TABLE) == Some(NAME.as_bytes())
+    fn dump<T>(
+        &mut self,
+        get: libc::c_int,
+        request: &[u8],
+        mut keep: impl FnMut(Attrs, &mut Vec<T>),
+    ) -> io::Result<Vec<T>> {
+        let (generation, is_whole) = (self.generation, &mut self.is_whole);
+        let keep_ours = |body: &[u8], kept: &mut Vec<T>| {
+            if let Some(message) = Message::read(body) {
+                *is_whole &= generation == Some(message.generation);
+                if message.concerns_us() {
+                    keep(message.attrs, kept);
+                }
+            }
+        };
+        let kind = message::kind(get);
+        Ok(self.netlink.dump(kind, request, keep_ours)?)
+    }
 }
 
 fn chain(attrs: Attrs) -> Chain {
-    let hook = attrs.nest(attr::CHAIN_HOOK);
-    let base = hook.u32(attr::HOOK_NUMBER).map(|number| Base {
-        kind: text(attrs, attr::CHAIN_TYPE),
-        hook: number,
-        priority: hook.u32(attr::HOOK_PRIORITY).unwrap_or(0).cast_signed(),
-        policy: attrs.u32(attr::CHAIN_POLICY).unwrap_or(0),
-    });
     Chain {
         name: text(attrs, attr::CHAIN_NAME),
-        base,
+        place: place(attrs),
         comment: comment(attrs, attr::CHAIN_USERDATA),
     }
+}
+
+fn place(attrs: Attrs) -> Place {
+    let hook = attrs.nest(attr::CHAIN_HOOK);
+    let Some(number) = hook.u32(attr::HOOK_NUMBER) else {
+        return Place::Regular;
+    };
+    let kind = attrs.name(attr::CHAIN_TYPE).unwrap_or_default();
+    let base = || {
+        let accepts = attrs.u32(attr::CHAIN_POLICY) == Some(libc::NF_ACCEPT as u32);
+        accepts.then_some(())?;
+        Some(Base {
+            kind: Kind::ALL
+                .into_iter()
+                .find(|one| one.name().as_bytes() == kind)?,
+            hook: Hook::ALL.into_iter().find(|one| one.number() == number)?,
+            priority: hook.u32(attr::HOOK_PRIORITY)?.cast_signed(),
+        })
+    };
+    base().map_or(Place::Unknown, Place::Base)
+}
+
+fn rival(message: &Message) -> Option<Rival> {
+    let attrs = message.attrs;
+    let hook = attrs.nest(attr::CHAIN_HOOK);
+    let is_nat = attrs.name(attr::CHAIN_TYPE) == Some(Kind::Nat.name().as_bytes());
+    let is_output = hook.u32(attr::HOOK_NUMBER) == Some(Hook::Output.number());
+    (is_nat && is_output).then_some(Rival {
+        family: message.family,
+        table: String::from_utf8_lossy(message.table().unwrap_or_default()).into_owned(),
+        chain: text(attrs, attr::CHAIN_NAME),
+        priority: hook.u32(attr::HOOK_PRIORITY)?.cast_signed(),
+    })
 }
 
 fn rule(attrs: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Rule {
@@ -337,8 +367,18 @@ fn rule(attrs: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Rule {
     }
 }
 
+/// A set of this kind with these keys; none for a kind that we never make.
+fn set(kind: u32, keys: &[Vec<u8>]) -> Option<Set> {
+    match kind {
+        Gid::TYPE => numbers(keys, u32::from_ne_bytes).map(Set::Gids),
+        Protocol::TYPE => numbers(keys, u8::from_ne_bytes).map(Set::Protocols),
+        Port::TYPE => numbers(keys, u16::from_be_bytes).map(Set::Ports),
+        _ => None,
+    }
+}
+
 /// Keys of a known size as numbers; none when one has another size.
-fn number_set<T, const N: usize, C: FromIterator<T>>(
+fn numbers<T, const N: usize, C: FromIterator<T>>(
     keys: &[Vec<u8>],
     number: impl Fn([u8; N]) -> T,
 ) -> Option<C> {
@@ -352,14 +392,4 @@ fn text(attrs: Attrs, kind: u16) -> String {
 
 fn comment(attrs: Attrs, kind: u16) -> Option<String> {
     expr::comment(attrs.get(kind)?)
-}
-
-fn message_type(message: libc::c_int) -> u16 {
-    ((libc::NFNL_SUBSYS_NFTABLES << 8) | message) as u16
-}
-
-fn of_table() -> Vec<u8> {
-    let mut attrs = Vec::new();
-    put(&mut attrs, attr::TABLE, &[NAME.as_bytes(), &[0]].concat());
-    attrs
 }

@@ -1,21 +1,26 @@
 //! The table `inet gluon_wan`: DNS of the VPN daemons' groups goes to the resolver,
 //! and what is marked for the WAN never leaves through anything else.
 //!
-//! [`wanted`] makes a [`Table`] of the configuration; [`sync`] compares it with
-//! the kernel's and replaces that as a whole when anything differs; [`include`]
-//! gives it to fw4, and [`Events`] tell when to look again. Nothing here waits.
+//! [`wanted`] makes a [`Table`] of the configuration, a pure value, whose chains are
+//! in `dns` and `mark`: each rule once, as `statement`s that know nft's words and the
+//! kernel's expressions. A [`Reconciler`] reads what is present, compares, and replaces
+//! the table as a whole when anything differs. [`include`] gives it to fw4, and
+//! [`Events`] tell when to look again. Nothing here waits.
 
 mod attrs;
+mod chain;
+mod dns;
 mod error;
 mod events;
 mod expr;
-mod flows;
 mod groups;
-mod guard;
 pub mod include;
 mod kernel;
-mod netlink;
+mod mark;
+mod message;
 mod objects;
+mod raw;
+mod statement;
 mod table;
 mod transaction;
 
@@ -23,11 +28,13 @@ pub use error::{Error, Step};
 pub use events::Events;
 pub use expr::Counted;
 pub use groups::gid;
-pub use kernel::Present;
+pub use kernel::{Present, Rival};
 pub use table::{Group, Table};
 
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::log;
 use kernel::Kernel;
+use objects::Objects;
 
 /// What had to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,79 +45,157 @@ pub enum Outcome {
     Written,
 }
 
-/// The table that the configuration asks for, where the WAN has these `devices`. Groups that do not exist are left
-/// out, with a line in the log the first time.
-///
-/// # Errors
-/// None of the groups exists.
-pub fn wanted(config: &Config, devices: &[String]) -> Result<Table, Error> {
-    let groups = groups::find(&config.redirect.groups)?;
-    Ok(Table::new(groups, config, devices))
+/// What the configuration asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The table. Groups that do not exist are left out; without any, it guards what
+    /// is marked all the same.
+    pub table: Table,
+    /// The groups that do not exist.
+    pub missing: Vec<config::Group>,
 }
 
-/// Makes the kernel's table what it must be, in one transaction, unless it is.
+/// What the configuration asks for, where the WAN has these `devices`.
 ///
 /// # Errors
-/// What is missing. The old table stays then.
-pub fn sync(table: &Table) -> Result<Outcome, Error> {
-    let objects = table.objects();
-    let is_right = |present: &Present| present.objects == objects;
-    Kernel::with(|kernel| {
-        match kernel.read()? {
-            Some(present) if is_right(&present) => {
-                // Somebody may have taken it away and put it back, as fw4 does.
-                if kernel.remember(&present) {
-                    kernel.forget_flows();
-                }
-                return Ok(Outcome::Unchanged);
-            }
-            Some(_) => kernel.replace(&objects)?,
-            // Without a deletion, the kernel need not wait for what is deleted.
-            None => match kernel.create(&objects) {
-                Err(error) if error.is_exists() => kernel.replace(&objects)?,
+/// The group database cannot be read.
+pub fn wanted(config: &Config, devices: &[String]) -> Result<Wanted, Error> {
+    let groups = groups::find(&config.redirect.groups)?;
+    Ok(Wanted {
+        table: Table::new(groups.found, config, devices),
+        missing: groups.missing,
+    })
+}
+
+impl Wanted {
+    /// Whether anything is redirected.
+    ///
+    /// # Errors
+    /// None of the groups exists.
+    pub fn redirects(&self) -> Result<(), Error> {
+        if self.table.groups().is_empty() {
+            let groups: Vec<String> = self.missing.iter().map(ToString::to_string).collect();
+            let groups = groups.join(", ");
+            return Err(Error::NoGroup { groups });
+        }
+        Ok(())
+    }
+}
+
+/// Makes the kernel's table what it must be. Whoever looks more than once keeps it.
+pub struct Reconciler {
+    kernel: Kernel,
+    /// The groups that are said to be missing.
+    told: Vec<config::Group>,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    Keep,
+    Create,
+    Replace,
+}
+
+impl Reconciler {
+    /// For this network namespace.
+    ///
+    /// # Errors
+    /// A kernel without netfilter's netlink.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self {
+            kernel: Kernel::open()?,
+            told: Vec::new(),
+        })
+    }
+
+    /// What happens to nftables from now on, but for what this one does.
+    ///
+    /// # Errors
+    /// A kernel without netfilter's netlink; no permission.
+    pub fn events(&self) -> Result<Events, Error> {
+        Events::open(self.kernel.port())
+    }
+
+    /// Says which groups are missing that were not the last time. Where all are, that
+    /// is an error.
+    pub fn tell_missing(&mut self, wanted: &Wanted) {
+        let old = std::mem::replace(&mut self.told, wanted.missing.clone());
+        if wanted.table.groups().is_empty() {
+            return;
+        }
+        for group in wanted.missing.iter().filter(|group| !old.contains(group)) {
+            // Gluon has, according to its age, one or the other.
+            let level = match config::Redirect::default().groups.contains(group) {
+                true => log::Level::Info,
+                false => log::Level::Warning,
+            };
+            let told = format_args!("group '{group}' does not exist, its DNS is not redirected");
+            log::line(level, told);
+        }
+    }
+
+    /// The table in the kernel, none when there is none.
+    ///
+    /// # Errors
+    /// A kernel without nftables; no permission.
+    pub fn present(&mut self) -> Result<Option<Present>, Error> {
+        self.kernel.read(|_| false)
+    }
+
+    /// The nat chains of others that see what programs on this host send.
+    ///
+    /// # Errors
+    /// A kernel without nftables; no permission.
+    pub fn rivals(&mut self) -> Result<Vec<Rival>, Error> {
+        self.kernel.rivals()
+    }
+
+    /// Makes the kernel's table what it must be, in one transaction, unless it is.
+    ///
+    /// # Errors
+    /// What is missing. The old table stays then.
+    pub fn sync(&mut self, table: &Table) -> Result<Outcome, Error> {
+        let objects = table.objects();
+        let is_right = |present: &Present| present.objects == objects;
+        let present = self.kernel.read(is_right)?;
+        match plan(&objects, present.as_ref()) {
+            Plan::Keep => return Ok(Outcome::Unchanged),
+            Plan::Replace => self.kernel.replace(table)?,
+            Plan::Create => match self.kernel.create(table) {
+                // Somebody was faster.
+                Err(error) if error.is_exists() => self.kernel.replace(table)?,
                 result => result?,
             },
         }
         // A table that never reads as it was written would be written at every look.
-        let written = kernel.read()?.filter(is_right).ok_or(Error::NotKept)?;
-        kernel.remember(&written);
-        kernel.forget_flows();
-        Ok(Outcome::Written)
-    })
-}
+        let written = self.kernel.read(is_right)?;
+        match plan(&objects, written.as_ref()) {
+            Plan::Keep => Ok(Outcome::Written),
+            Plan::Create | Plan::Replace => Err(Error::NotKept),
+        }
+    }
 
-/// Lets the table see flows from before it also where nobody was there to look
-/// when it came: the watch had ended, and fw4 put it back.
-///
-/// # Errors
-/// A kernel without netfilter's netlink.
-pub fn forget_flows() -> Result<(), Error> {
-    Kernel::with(|kernel| {
-        kernel.forget_flows();
-        Ok(())
-    })
-}
-
-/// Removes the table, whatever is in it.
-///
-/// # Errors
-/// No permission.
-pub fn clear() -> Result<Outcome, Error> {
-    Kernel::with(|kernel| {
-        if kernel.read()?.is_some() && kernel.remove()? {
+    /// Removes the table, whatever is in it.
+    ///
+    /// # Errors
+    /// No permission.
+    pub fn clear(&mut self) -> Result<Outcome, Error> {
+        if self.present()?.is_some() && self.kernel.remove()? {
             Ok(Outcome::Written)
         } else {
             Ok(Outcome::Unchanged)
         }
-    })
+    }
 }
 
-/// The table in the kernel, none when there is none.
-///
-/// # Errors
-/// A kernel without nftables; no permission.
-pub fn present() -> Result<Option<Present>, Error> {
-    Kernel::with(Kernel::read)
+/// Without a deletion, the kernel need not wait for what is deleted.
+fn plan(wanted: &Objects, present: Option<&Present>) -> Plan {
+    match present {
+        None => Plan::Create,
+        Some(present) if present.objects == *wanted => Plan::Keep,
+        Some(_) => Plan::Replace,
+    }
 }
 
 impl Present {

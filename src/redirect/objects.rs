@@ -3,8 +3,7 @@
 //!
 //! Handles, names of anonymous sets and what counters counted are left out.
 
-use nftnl::nftnl_sys::libc;
-
+use super::chain::{self, Base};
 use super::expr::Expr;
 
 /// A table and everything in it.
@@ -29,39 +28,21 @@ pub struct Objects {
 pub struct Chain {
     /// Its name.
     pub name: String,
-    /// Where it hooks in; none for a chain that is only jumped to.
-    pub base: Option<Base>,
+    /// Where it hooks in.
+    pub place: Place,
     /// Its comment.
     pub comment: Option<String>,
 }
 
-impl Chain {
-    /// A base chain that lets through what no rule of it stops, without a comment.
-    pub fn base(name: &str, kind: &str, hook: u32, priority: i32) -> Self {
-        Self {
-            name: name.into(),
-            base: Some(Base {
-                kind: kind.into(),
-                hook,
-                priority,
-                policy: libc::NF_ACCEPT as u32,
-            }),
-            comment: None,
-        }
-    }
-}
-
-/// Where and as what a base chain hooks in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Base {
-    /// `nat`, `filter` or `route`.
-    pub kind: String,
-    /// NF_INET_*.
-    pub hook: u32,
-    /// Lower runs earlier.
-    pub priority: i32,
-    /// NF_ACCEPT or NF_DROP.
-    pub policy: u32,
+/// Where a chain hooks in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// There, and what no rule of it stops goes on.
+    Base(Base),
+    /// Nowhere: it is only jumped to.
+    Regular,
+    /// Elsewhere or with another policy than any chain that is ever wanted.
+    Unknown,
 }
 
 /// A rule.
@@ -73,4 +54,43 @@ pub struct Rule {
     pub exprs: Vec<Expr>,
     /// Its comment.
     pub comment: Option<String>,
+}
+
+impl Objects {
+    /// Those that chains which are wanted become.
+    pub fn of(comment: &str, chains: &[chain::Chain]) -> Self {
+        let rules: Vec<Rule> = chains
+            .iter()
+            .flat_map(|chain| chain.rules.iter().map(|rule| Rule::of(chain, rule)))
+            .collect();
+        let exprs = rules.iter().flat_map(|rule| &rule.exprs);
+        Self {
+            flags: 0,
+            comment: Some(comment.into()),
+            chains: chains.iter().map(Chain::of).collect(),
+            sets: exprs.filter(|expr| matches!(expr, Expr::In(_))).count(),
+            rules,
+            others: 0,
+        }
+    }
+}
+
+impl Chain {
+    fn of(chain: &chain::Chain) -> Self {
+        Self {
+            name: chain.name.into(),
+            place: Place::Base(chain.base),
+            comment: None,
+        }
+    }
+}
+
+impl Rule {
+    fn of(chain: &chain::Chain, rule: &chain::Rule) -> Self {
+        Self {
+            chain: chain.name.into(),
+            exprs: rule.exprs(),
+            comment: rule.comment.clone(),
+        }
+    }
 }

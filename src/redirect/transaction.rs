@@ -6,14 +6,13 @@ use std::ffi::{CStr, CString, c_void};
 use nftnl::expr::Lookup;
 use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::set::{Set as NftSet, SetKey};
-use nftnl::{Batch, ChainType, Hook, MsgType, NlMsg, Policy, ProtoFamily, Table};
+use nftnl::{Batch, ChainType, MsgType, NlMsg, Policy, ProtoFamily};
 
+use super::chain::{self, Base, Chain, Kind};
 use super::error::{Error, Step};
-use super::expr::{Expr, Gid, Protocol, Set};
-use super::guard;
-use super::netlink::Netlink;
-use super::objects::{Base, Chain, Objects, Rule};
-use super::table::NAME;
+use super::expr::{Expr, Gid, Port, Protocol, Set};
+use super::table::{COMMENT, NAME, Table};
+use crate::netlink::Netlink;
 
 /// nft's name for anonymous sets; the kernel puts a number in.
 const SET_NAME: &CStr = c"__set%d";
@@ -29,19 +28,19 @@ pub struct Transaction {
 
 impl Transaction {
     /// Makes the table, which must not be there.
-    pub fn create(objects: &Objects) -> Self {
+    pub fn create(table: &Table) -> Self {
         let mut this = Self::new();
-        this.add_table(objects);
+        this.add_table(table);
         this
     }
 
     /// Makes the table anew, whatever is there.
-    pub fn replace(objects: &Objects) -> Self {
+    pub fn replace(table: &Table) -> Self {
         let mut this = Self::new();
         // It may be gone by now, and what is not there cannot be deleted.
         this.add(&nf_table(), MsgType::Add, Step::Table);
         this.add(&nf_table(), MsgType::Del, Step::Table);
-        this.add_table(objects);
+        this.add_table(table);
         this
     }
 
@@ -65,65 +64,68 @@ impl Transaction {
         self.steps.push(step);
     }
 
-    fn add_table(&mut self, objects: &Objects) {
-        let table = nf_table();
+    fn add_table(&mut self, table: &Table) {
+        let nf_table = nf_table();
         let new = NewTable {
-            table: &table,
-            comment: &c_string(objects.comment.as_deref().unwrap_or_default()),
+            table: &nf_table,
+            comment: &c_string(COMMENT),
         };
         self.add(&new, MsgType::Add, Step::Table);
-        for chain in &objects.chains {
-            let rules = objects.rules.iter().filter(|rule| rule.chain == chain.name);
-            self.add_chain(&table, chain, rules);
+        for chain in table.chains() {
+            self.add_chain(&nf_table, chain);
         }
     }
 
-    fn add_chain<'a>(
+    fn add_chain(&mut self, table: &nftnl::Table, chain: &Chain) {
+        let mut nf_chain = nftnl::Chain::new(c_string(chain.name), table);
+        hook_in(&mut nf_chain, chain.base);
+        self.add(&nf_chain, MsgType::Add, Step::Chain(chain.name));
+        for rule in &chain.rules {
+            self.add_rule(table, &nf_chain, chain.name, rule);
+        }
+    }
+
+    fn add_rule(
         &mut self,
-        table: &Table,
-        chain: &Chain,
-        rules: impl Iterator<Item = &'a Rule>,
+        table: &nftnl::Table,
+        nf_chain: &nftnl::Chain,
+        chain: &'static str,
+        rule: &chain::Rule,
     ) {
-        let mut nf_chain = nftnl::Chain::new(c_string(&chain.name), table);
-        if let Some(base) = &chain.base {
-            hook_in(&mut nf_chain, base);
+        let mut nf_rule = nftnl::Rule::new(nf_chain);
+        if let Some(comment) = &rule.comment {
+            // Too long is the one way to fail, and Table keeps it short.
+            let _ = nf_rule.set_comment(c_string(comment));
         }
-        let (for_chain, for_rule) = match chain.name.as_str() {
-            guard::CHAIN => (Step::Guard, Step::Guard),
-            _ => (Step::Chain, Step::Rule),
-        };
-        self.add(&nf_chain, MsgType::Add, for_chain);
-        for rule in rules {
-            let mut nf_rule = nftnl::Rule::new(&nf_chain);
-            if let Some(comment) = &rule.comment {
-                // Too long is the one way to fail, and Table keeps it short.
-                let _ = nf_rule.set_comment(c_string(comment));
+        for expr in rule.exprs() {
+            match expr {
+                Expr::In(set) => nf_rule.add_expr(&self.add_set(table, &set)),
+                expr => expr.add_to(&mut nf_rule),
             }
-            for expr in &rule.exprs {
-                match expr {
-                    Expr::In(Set::Gids(gids)) => {
-                        nf_rule.add_expr(&self.add_set(table, gids.iter().copied().map(Gid)));
-                    }
-                    Expr::In(Set::Protocols(numbers)) => {
-                        let keys = numbers.iter().copied().map(Protocol);
-                        nf_rule.add_expr(&self.add_set(table, keys));
-                    }
-                    expr => expr.add_to(&mut nf_rule),
-                }
-            }
-            self.add(&nf_rule, MsgType::Add, for_rule);
         }
+        self.add(&nf_rule, MsgType::Add, Step::Rule(chain));
     }
 
     /// A constant anonymous set, and the look-up in it.
-    fn add_set<K: SetKey>(
+    fn add_set(&mut self, table: &nftnl::Table, set: &Set) -> Lookup {
+        match set {
+            Set::Gids(gids) => self.add_keys(table, HOST, gids.iter().copied().map(Gid)),
+            Set::Protocols(numbers) => {
+                self.add_keys(table, HOST, numbers.iter().copied().map(Protocol))
+            }
+            Set::Ports(ports) => self.add_keys(table, NETWORK, ports.iter().copied().map(Port)),
+        }
+    }
+
+    fn add_keys<K: SetKey>(
         &mut self,
-        table: &Table,
+        table: &nftnl::Table,
+        order: u32,
         keys: impl ExactSizeIterator<Item = K>,
     ) -> Lookup {
         self.sets += 1;
         let mut set = NftSet::<K>::new(SET_NAME, self.sets, table, ProtoFamily::Inet);
-        describe(&set, keys.len() as u32);
+        describe(&set, order, keys.len() as u32);
         for key in keys {
             set.add(&key);
         }
@@ -144,34 +146,41 @@ impl Transaction {
         // Kernels since 6.10 acknowledge the begin of a batch too, and nftnl
         // gives it a number then.
         let before = u32::from(seqs.len() > self.steps.len());
-        netlink.transact(&batch).map_err(|(seq, error)| {
-            let at = seq.checked_sub(seqs.start + before);
-            let step = at.and_then(|at| self.steps.get(usize::try_from(at).ok()?));
-            Error::kernel(step.copied().unwrap_or(Step::Commit), error)
-        })
+        netlink
+            .transact(&batch, seqs.clone())
+            .map_err(|(seq, refused)| {
+                let at = seq.checked_sub(seqs.start + before);
+                let step = at.and_then(|at| self.steps.get(usize::try_from(at).ok()?));
+                Error::kernel(step.copied().unwrap_or(Step::Commit), refused.into())
+            })
     }
 }
 
-/// The two kinds of base chains there are. Should a table ever want another, it
-/// would not read as wanted.
-fn hook_in(chain: &mut nftnl::Chain, base: &Base) {
-    let (kind, hook) = match base.kind.as_str() {
-        "nat" => (ChainType::Nat, Hook::Out),
-        _ => (ChainType::Filter, Hook::PostRouting),
+fn hook_in(chain: &mut nftnl::Chain, base: Base) {
+    chain.set_type(match base.kind {
+        Kind::Filter => ChainType::Filter,
+        Kind::Nat => ChainType::Nat,
+        Kind::Route => ChainType::Route,
+    });
+    let hook = match base.hook {
+        chain::Hook::Output => nftnl::Hook::Out,
+        chain::Hook::Postrouting => nftnl::Hook::PostRouting,
     };
-    chain.set_type(kind);
     chain.set_hook(hook, base.priority);
     chain.set_policy(Policy::Accept);
 }
 
+/// How the elements of a set are laid out: nft's enum byteorder, which it keeps in
+/// the set's user data in host order.
+const HOST: u32 = 1;
+const NETWORK: u32 = 2;
+
 /// Adds what nftnl leaves out of a set: how many elements it has, which lets the
-/// kernel choose a small fixed table for them, and that they are in host order,
-/// without which nft lists them the wrong way round.
-fn describe<K>(set: &NftSet<K>, elements: u32) {
-    // nft's enum byteorder, which it keeps in the set's user data in host order.
-    const HOST_ENDIAN: u32 = 1;
+/// kernel choose a small fixed table for them, and in which order their bytes are,
+/// without which nft lists some the wrong way round.
+fn describe<K>(set: &NftSet<K>, order: u32, elements: u32) {
     let mut userdata = vec![sys::NFTNL_UDATA_SET_KEYBYTEORDER as u8, 4];
-    userdata.extend(HOST_ENDIAN.to_ne_bytes());
+    userdata.extend(order.to_ne_bytes());
     let set = set.as_ptr().as_ptr();
     // SAFETY: the set is alive, and this attribute of it a number of 32 bits.
     unsafe { sys::nftnl_set_set_u32(set, sys::NFTNL_SET_DESC_SIZE as u16, elements) };
@@ -190,7 +199,7 @@ fn describe<K>(set: &NftSet<K>, elements: u32) {
 /// A table that must not be there yet, with a comment, as a message.
 struct NewTable<'a> {
     /// The table itself.
-    table: &'a Table,
+    table: &'a nftnl::Table,
     /// At most 127 bytes.
     comment: &'a CStr,
 }

@@ -129,11 +129,13 @@ fn wanted_table(groups: &[Group], config: &Config, devices: &[String]) -> Option
         Some(redirect::Group { gid, name })
     });
     let found: Vec<redirect::Group> = found.collect();
-    (!found.is_empty()).then(|| redirect::Table::new(found, config, devices))
+    Some(redirect::Table::new(found, config, devices))
 }
 
 fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {
-    let present = redirect::present().map_err(|error| log::chain(&error))?;
+    let present = redirect::Reconciler::open()
+        .and_then(|mut reconciler| reconciler.present())
+        .map_err(|error| log::chain(&error))?;
     let Some(present) = present else {
         return Ok(Table {
             state: Match::Absent,

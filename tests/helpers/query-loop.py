@@ -28,26 +28,12 @@ def query(name, number):
     return header + labels + b"\0" + struct.pack("!2H", 1, 1)
 
 
-def bound(args):
-    """A UDP socket with its source port. NAT decides once for a flow, whoever
-    sends what follows; so that no group gets a flow of another one by chance,
-    root has the odd ports and all others the even ones."""
-    family = socket.AF_INET6 if ":" in args.server else socket.AF_INET
-    while True:
-        client = socket.socket(family, socket.SOCK_DGRAM)
-        client.bind(("", 0))
-        if client.getsockname()[1] % 2 == (os.getgid() == 0):
-            return client
-        client.close()
-
-
 def ask(args, number):
     """The character for one query."""
     family = socket.AF_INET6 if ":" in args.server else socket.AF_INET
     kind = socket.SOCK_STREAM if args.tcp else socket.SOCK_DGRAM
     message = query(args.name, number)
-    given = args.tcp or args.source_port
-    with socket.socket(family, kind) if given else bound(args) as client:
+    with socket.socket(family, kind) as client:
         client.settimeout(args.timeout)
         try:
             if args.source_port:

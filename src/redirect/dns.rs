@@ -1,0 +1,189 @@
+//! The chains that send the DNS of the groups to the resolver, and see to it that
+//! it goes nowhere else.
+
+use std::collections::BTreeSet;
+
+use super::chain::{Base, Chain, Hook, Kind, Rule};
+use super::statement::{Family, Statement};
+use super::table::Group;
+
+/// The chain that redirects.
+pub const REDIRECT: &str = "dns_redirect";
+/// The chain that stops what was not redirected.
+pub const GUARD: &str = "dns_guard";
+/// The chain that stops what is said about late answers.
+pub const ERRORS: &str = "error_guard";
+/// Just behind conntrack (-200), the first place that a nat chain may have: the one
+/// that decides first has decided. Address translation itself happens at -100,
+/// wherever its chains are.
+const FIRST_OF_NAT: i32 = -199;
+const DNS_PORT: u16 = 53;
+const LOOPBACK: &str = "lo";
+/// The longest comment that nft takes: NFTNL_UDATA_COMMENT_MAXLEN, without NUL.
+const MAX_COMMENT: usize = 127;
+
+/// The conntrack zone of the groups' own flows: another one for another port, so that
+/// no flow stays with the old one. Few look into zones this high, which others number
+/// from 1 or by devices.
+pub fn zone(port: u16) -> u16 {
+    54_000 + port % 10_000
+}
+
+/// Has the groups' queries make flows of their own. Conntrack would find those of others
+/// from the same source port to the same server, of minutes ago, and address translation
+/// goes by what was decided then.
+///
+/// Answers find the flow without the zone, since only the first direction is in it. TCP
+/// is left out: a connection is new with its SYN, and what Linux sends when the socket
+/// has gone, acknowledgements and resets, is of no group any more and has to find
+/// its flow.
+pub fn own_flows(gids: &BTreeSet<u32>, port: u16) -> Rule {
+    Rule {
+        statements: vec![
+            Statement::OfGroup(gids.clone()),
+            Statement::UdpTo(DNS_PORT),
+            Statement::OriginalZone(zone(port)),
+        ],
+        comment: None,
+    }
+}
+
+/// Redirects the first packet of each flow, and address translation the rest.
+pub fn redirect(groups: &[Group], gids: &BTreeSet<u32>, port: u16) -> Chain {
+    Chain {
+        name: REDIRECT,
+        base: Base {
+            kind: Kind::Nat,
+            hook: Hook::Output,
+            priority: FIRST_OF_NAT,
+        },
+        rules: vec![Rule {
+            statements: vec![
+                Statement::OfGroup(gids.clone()),
+                Statement::TcpOrUdp,
+                Statement::To(DNS_PORT),
+                Statement::Counter,
+                Statement::RedirectTo(port),
+            ],
+            comment: Some(names(groups)),
+        }],
+    }
+}
+
+/// Stops the groups' DNS that does not go to the resolver: nobody has translated it
+/// (`notrack`), or its socket is bound to a device and takes it there all the same.
+pub fn guard(gids: &BTreeSet<u32>, port: u16, base: Base) -> Chain {
+    let to_resolver = vec![
+        Statement::Through(LOOPBACK.into()),
+        Statement::To(port),
+        Statement::Accept,
+    ];
+    let all_others = vec![
+        Statement::OfGroup(gids.clone()),
+        Statement::TcpOrUdp,
+        Statement::ToAny([DNS_PORT, port].into()),
+        Statement::Counter,
+        Statement::Drop,
+    ];
+    Chain {
+        name: GUARD,
+        base,
+        rules: vec![
+            Rule {
+                statements: to_resolver,
+                comment: None,
+            },
+            Rule {
+                statements: all_others,
+                comment: Some("gluon-wan: DNS that is not redirected, or bound to a device".into()),
+            },
+        ],
+    }
+}
+
+/// Stops what Linux says about an answer that found its socket closed: it repeats the
+/// start of the answer, with the name that was looked up, has neither mark nor group, and
+/// nobody waits for it.
+pub fn error_guard(devices: &[String]) -> Chain {
+    let rule = |family| {
+        let mut statements = vec![Statement::UnreachableAbout {
+            family,
+            source_port: DNS_PORT,
+        }];
+        statements.extend(nowhere_but(devices));
+        statements.extend([Statement::Counter, Statement::Drop]);
+        Rule {
+            statements,
+            comment: Some("gluon-wan: tells of a look-up".into()),
+        }
+    };
+    Chain {
+        name: ERRORS,
+        base: Base {
+            kind: Kind::Filter,
+            hook: Hook::Output,
+            priority: super::table::LATE,
+        },
+        rules: vec![rule(Family::Ipv4), rule(Family::Ipv6)],
+    }
+}
+
+/// It leaves through another device than these and the loopback.
+pub fn nowhere_but(devices: &[String]) -> impl Iterator<Item = Statement> {
+    let loopback = std::iter::once(LOOPBACK);
+    let all = loopback.chain(devices.iter().map(String::as_str));
+    all.map(|device| Statement::NotThrough(device.into()))
+}
+
+/// The groups' names, as many as a comment has room for.
+fn names(groups: &[Group]) -> String {
+    const MORE: &str = ", ...";
+    let mut comment = String::from("gluon-wan: ");
+    for (at, group) in groups.iter().enumerate() {
+        let separator = if at == 0 { "" } else { ", " };
+        let last = at + 1 == groups.len();
+        let reserved = if last { 0 } else { MORE.len() };
+        if comment.len() + separator.len() + group.name.len() + reserved > MAX_COMMENT {
+            comment.push_str(MORE.trim_start_matches(if at == 0 { ", " } else { "" }));
+            break;
+        }
+        comment.push_str(separator);
+        comment.push_str(&group.name);
+    }
+    comment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_never_gets_longer_than_nft_takes() {
+        let comment = |lengths: &[usize]| {
+            let groups = lengths.iter().map(|&len| Group {
+                gid: 800,
+                name: "n".repeat(len),
+            });
+            names(&groups.collect::<Vec<_>>())
+        };
+        assert_eq!(comment(&[116]).len(), 127);
+        assert_eq!(comment(&[117]), "gluon-wan: ...");
+        assert_eq!(comment(&[50, 64]).len(), 127);
+        assert!(comment(&[50, 65]).ends_with("n, ..."));
+        assert!(comment(&[8; 50]).ends_with("n, ..."));
+        for first in 1..120 {
+            for second in 1..120 {
+                let comment = comment(&[first, second, 3]);
+                assert!(comment.len() <= MAX_COMMENT, "{first} {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_port_is_another_zone_and_none_is_the_usual_one() {
+        assert_ne!(zone(54), zone(5454));
+        for port in 1..=u16::MAX {
+            assert!(zone(port) >= 54_000, "{port}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The chains that keep what is marked for the WAN out of everything else.
+//!
+//! Routing sees to that with rules and routes, and puts them back when somebody takes
+//! them away. Until it has, a marked packet would go where all others go, into the mesh;
+//! the guard stops it. And another ruleset may give marks of its own to all that is sent
+//! and have the way looked up anew; so it is remembered in between that a packet was
+//! marked, and it gets its mark back.
+
+use super::chain::{Base, Chain, Hook, Kind, Rule};
+use super::dns;
+use super::statement::{Family, Statement};
+use super::table::LATE;
+use crate::config::{Mark, Routing};
+
+/// The chain that stops what is marked and would leave elsewhere.
+pub const GUARD: &str = "mark_guard";
+/// The chain that gives marks back.
+const RESTORE: &str = "mark_restore";
+
+/// Remembers that a packet is marked.
+pub fn remember(routing: &Routing) -> Rule {
+    let mut statements = marked(routing);
+    statements.extend([Statement::Untagged, Statement::Tag]);
+    Rule {
+        statements,
+        comment: None,
+    }
+}
+
+/// Marks again what was marked, behind all others that might set marks.
+pub fn restore(mark: Mark) -> Chain {
+    Chain {
+        name: RESTORE,
+        base: Base {
+            kind: Kind::Route,
+            hook: Hook::Output,
+            priority: LATE,
+        },
+        rules: vec![Rule {
+            statements: vec![
+                Statement::Tagged,
+                Statement::SetMark(mark),
+                Statement::Untag,
+            ],
+            comment: Some("gluon-wan: what somebody took the mark from gets it back".into()),
+        }],
+    }
+}
+
+/// Stops what is marked and leaves through another device than these.
+pub fn guard(routing: &Routing, devices: &[String], base: Base) -> Chain {
+    let mut statements = marked(routing);
+    statements.extend(dns::nowhere_but(devices));
+    statements.extend([Statement::Counter, Statement::Drop]);
+    let comment = "gluon-wan: what has the mark leaves through the WAN or not at all";
+    Chain {
+        name: GUARD,
+        base,
+        rules: vec![Rule {
+            statements,
+            comment: Some(comment.into()),
+        }],
+    }
+}
+
+/// It is marked, and of a family that is separated.
+fn marked(routing: &Routing) -> Vec<Statement> {
+    let family = match (routing.ipv4, routing.ipv6) {
+        (true, false) => Some(Family::Ipv4),
+        (false, true) => Some(Family::Ipv6),
+        _ => None,
+    };
+    let mark = Statement::Marked(routing.mark);
+    let family = family.map(Statement::OfFamily);
+    std::iter::once(mark).chain(family).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_family_is_named_and_both_are_not() {
+        let families = |ipv4, ipv6| {
+            let routing = Routing {
+                ipv4,
+                ipv6,
+                ..Routing::default()
+            };
+            marked(&routing)[1..].to_vec()
+        };
+        assert_eq!(families(true, false), [Statement::OfFamily(Family::Ipv4)]);
+        assert_eq!(families(false, true), [Statement::OfFamily(Family::Ipv6)]);
+        assert_eq!(families(true, true), []);
+    }
+}
