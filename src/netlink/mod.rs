@@ -29,7 +29,6 @@ const ACK: u16 = libc::NLM_F_ACK as u16;
 /// A netlink socket that never blocks and is not inherited by other programs.
 pub struct Netlink {
     socket: mnl::Socket,
-    buffer: Box<Aligned>,
     sequence: u32,
 }
 
@@ -113,9 +112,18 @@ pub fn whole_dump<T>(
     ))
 }
 
-/// What libmnl wants of a buffer: aligned as nlmsghdr is.
+/// What one call receives, aligned as libmnl wants it: as nlmsghdr is.
+///
+/// It lies on the stack. Kept in each socket, it would be the half of what a
+/// process that watches holds in memory for good.
 #[repr(align(8))]
-struct Aligned([u8; PIECE]);
+struct Buffer([u8; PIECE]);
+
+impl Buffer {
+    fn new() -> Self {
+        Self([0; PIECE])
+    }
+}
 
 impl Netlink {
     /// Opens a socket for requests. Needs no privilege; changes do.
@@ -150,7 +158,6 @@ impl Netlink {
         socket.bind(groups, 0)?;
         let netlink = Self {
             socket,
-            buffer: Box::new(Aligned([0; PIECE])),
             sequence: 0,
         };
         let options = socket2::SockRef::from(&netlink);
@@ -234,12 +241,13 @@ impl Netlink {
     ) -> Result<(), (u32, Refused)> {
         // Batches are numbered from 1: what an earlier one that failed has left
         // would be taken for an answer to this one.
-        while self.receive().is_ok() {}
+        let mut buffer = Buffer::new();
+        while self.receive(&mut buffer).is_ok() {}
         let broken = |error: io::Error| (0, error.into());
         self.socket.send_all(parts).map_err(broken)?;
         let mut unanswered = sequence_numbers.len();
         while unanswered > 0 {
-            for message in self.receive().map_err(broken)? {
+            for message in self.receive(&mut buffer).map_err(broken)? {
                 if message.is_verdict() {
                     verdict(message.body).map_err(|refused| (message.sequence, refused))?;
                     unanswered = unanswered.saturating_sub(1);
@@ -256,9 +264,9 @@ impl Netlink {
     /// # Errors
     /// The socket's.
     pub fn events(&mut self, own: u32, mut take: impl FnMut(Message)) -> io::Result<bool> {
-        let mut lost = false;
+        let (mut lost, mut buffer) = (false, Buffer::new());
         loop {
-            match self.receive() {
+            match self.receive(&mut buffer) {
                 Ok(messages) => messages
                     .filter(|message| message.port != own)
                     .for_each(&mut take),
@@ -280,17 +288,17 @@ impl Netlink {
 
     /// Reads the whole answer; true unless a dump was interrupted by changes.
     fn answer(&mut self, take: &mut impl FnMut(&[u8])) -> Result<bool, Refused> {
-        let mut answer = Answer::to(self.sequence);
-        while !answer.take(self.receive()?, take)? {}
+        let (mut answer, mut buffer) = (Answer::to(self.sequence), Buffer::new());
+        while !answer.take(self.receive(&mut buffer)?, take)? {}
         Ok(!answer.interrupted)
     }
 
-    fn receive(&mut self) -> io::Result<Messages<'_>> {
+    fn receive<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Messages<'a>> {
         loop {
-            match self.socket.recv_raw(&mut self.buffer.0) {
+            match self.socket.recv_raw(&mut buffer.0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 received => {
-                    let bytes = self.buffer.0.get(..received?);
+                    let bytes = buffer.0.get(..received?);
                     return Ok(Messages(bytes.unwrap_or_default()));
                 }
             }
