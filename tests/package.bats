@@ -58,10 +58,12 @@ update() {
 	run ! make -s install DESTDIR="$BATS_TEST_TMPDIR/install" BIN=/nowhere LIB="$LIB"
 }
 
-@test "the package has the program's version, and keeps both configuration files" {
+@test "the packages have the program's version, and keeps both configuration files" {
 	cd "$REPO"
 	version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-	grep -qx "PKG_VERSION:=$version" package/gluon-wan/Makefile
+	for makefile in package/*/Makefile; do
+		grep -qx "PKG_VERSION:=$version" "$makefile"
+	done
 	run -0 sed -n '/^define .*conffiles/,/^endef/p' package/gluon-wan/Makefile
 	[ "$output" = $'define Package/gluon-wan/conffiles\n/etc/config/gluon-wan\n/etc/config/gluon-wan-dnsmasq\nendef' ]
 	[ -f "$TEMPLATE/etc/config/gluon-wan" ]
