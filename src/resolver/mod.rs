@@ -200,11 +200,12 @@ async fn follow(dir: &Path, config: Config, relay: &Relay) -> Result<(), Error> 
         let followed = supply.files();
         let mut files = Files::new(&followed);
         while followed == supply.files() {
+            if supply.devices_changed() {
+                relay.set_devices(supply.devices());
+                relay.network_changed();
+            }
             if let Some(servers) = supply.changed() {
                 relay.set_servers(servers);
-            }
-            if supply.devices_changed() {
-                relay.network_changed();
             }
             let wan = supply.wan();
             tokio::select! {

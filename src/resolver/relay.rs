@@ -50,28 +50,9 @@ struct Outside {
     pool: Pool<UdpSocket>,
     random: Random,
     mark: u32,
-    devices: Devices,
+    /// Indices of the devices that replies may come in through; none: of all.
+    devices: Option<Vec<u32>>,
     given_up: Vec<(Client, Vec<u8>)>,
-}
-
-/// The devices that replies may come in through.
-#[derive(Default)]
-struct Devices {
-    /// None: not known, so all of them.
-    names: Option<Vec<String>>,
-    indices: Option<Vec<u32>>,
-}
-
-impl Devices {
-    /// Looks the indices up. Returns whether they are others than before.
-    fn look_up(&mut self) -> bool {
-        let index = |name: &String| nix::net::if_::if_nametoindex(name.as_str()).ok();
-        let names = self.names.as_ref();
-        let indices = names.map(|names| names.iter().filter_map(index).collect());
-        let changed = indices != self.indices;
-        self.indices = indices;
-        changed
-    }
 }
 
 /// The relay, shared by its thread and those who call in.
@@ -106,7 +87,7 @@ impl Transport for Out<'_> {
         let choice = random.u16();
         let taken = pool.take(self.now, upstream.id, choice, |key| {
             let to = socket::address(&upstream.server)?;
-            let socket = open(to, *mark, devices.indices.as_deref(), random)?;
+            let socket = open(to, *mark, devices.as_deref(), random)?;
             self.events.add(&socket, Source::Server(key))?;
             Ok(socket)
         })?;
@@ -185,7 +166,7 @@ impl Relay {
                     pool: Pool::new(),
                     random: Random::new(),
                     mark,
-                    devices: Devices::default(),
+                    devices: None,
                     given_up: Vec::new(),
                 },
                 buffer: vec![0; MAX_MESSAGE].into_boxed_slice(),
@@ -199,12 +180,19 @@ impl Relay {
         self.with(|in_flight, out, _| in_flight.set_servers(out.now, out, servers));
     }
 
-    /// Replies count only when they come in through these devices (or `lo`, where
-    /// no other machine's can); through all where none are known.
-    pub fn set_devices(&self, names: Option<Vec<String>>) {
+    /// Replies count only when they come in through the devices with these
+    /// indices, or through `lo`, where no other machine's can; through all where
+    /// none are known.
+    pub fn set_devices(&self, indices: Option<Vec<u32>>) {
         self.with(|_, out, _| {
-            out.outside.devices.names = names;
-            out.outside.look_devices_up();
+            if out.outside.devices == indices {
+                return;
+            }
+            for socket in out.outside.pool.iter() {
+                // Without memory for it, it keeps the old ones.
+                let _ = socket::filter_by_device(socket, indices.as_deref());
+            }
+            out.outside.devices = indices;
         });
     }
 
@@ -213,7 +201,6 @@ impl Relay {
     pub fn network_changed(&self) {
         self.with(|in_flight, out, _| {
             out.outside.pool.retire();
-            out.outside.look_devices_up();
             in_flight.network_changed(out.now, out);
         });
     }
@@ -378,19 +365,6 @@ impl Relay {
 impl Report for Relay {
     fn upstreams(&self) -> Vec<Upstream> {
         self.lock().in_flight.upstreams.list().to_vec()
-    }
-}
-
-impl Outside {
-    /// Sockets that are open follow the devices, too.
-    fn look_devices_up(&mut self) {
-        if self.devices.look_up() {
-            let indices = self.devices.indices.as_deref();
-            for socket in self.pool.iter() {
-                // Without memory for it, it keeps the old one.
-                let _ = socket::filter_by_device(socket, indices);
-            }
-        }
     }
 }
 

@@ -112,6 +112,14 @@ impl Supply {
         }
     }
 
+    /// The indices of the WAN's devices, as they were at the last look; none where
+    /// they are not known.
+    #[must_use]
+    pub fn devices(&self) -> Option<Vec<u32>> {
+        let devices = self.devices.as_ref()?.list.iter();
+        Some(devices.filter_map(|device| device.index).collect())
+    }
+
     /// The WAN's devices and table, as they were at the last look.
     #[must_use]
     pub fn wan(&self) -> Wan {

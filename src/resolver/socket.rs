@@ -37,7 +37,7 @@ pub fn address(server: &Server) -> io::Result<SocketAddr> {
 pub fn udp(to: SocketAddr, port: u16, mark: u32, devices: Option<&[u32]>) -> io::Result<UdpSocket> {
     let socket = marked(to, Type::DGRAM, Protocol::UDP, mark)?;
     if let Some(devices) = devices {
-        socket.attach_filter(&coming_from(devices))?;
+        socket.attach_filter(&coming_from(devices, Some(to)))?;
     }
     let any = match to {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
@@ -55,7 +55,10 @@ pub fn udp(to: SocketAddr, port: u16, mark: u32, devices: Option<&[u32]>) -> io:
 pub fn filter_by_device(socket: &UdpSocket, devices: Option<&[u32]>) -> io::Result<()> {
     let socket = SockRef::from(socket);
     match devices {
-        Some(devices) => socket.attach_filter(&coming_from(devices)),
+        Some(devices) => {
+            let server = socket.peer_addr()?.as_socket();
+            socket.attach_filter(&coming_from(devices, server))
+        }
         None => match socket.detach_filter() {
             // There was none.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
@@ -136,15 +139,15 @@ fn loopback(on: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket
     if protocol == Protocol::TCP {
         socket.set_reuse_address(true)?;
     }
-    socket.attach_filter(&coming_from(&[]))?;
+    socket.attach_filter(&coming_from(&[], None))?;
     socket.bind(&SockAddr::from(on))?;
     Ok(socket)
 }
 
 /// Classic BPF (linux/filter.h): takes a packet whole when it came in through
-/// `lo`, where no other machine's can, or through one of `devices` (indices),
-/// else nothing of it.
-fn coming_from(devices: &[u32]) -> Vec<SockFilter> {
+/// `lo`, where no other machine's can, or through one of `devices` (indices), or
+/// through the one that a link-local `server` is local to; else nothing of it.
+fn coming_from(devices: &[u32], server: Option<SocketAddr>) -> Vec<SockFilter> {
     /// BPF_LD | BPF_W | BPF_ABS of SKF_AD_OFF + SKF_AD_IFINDEX.
     const LOAD: u16 = 0x20;
     const DEVICE: u32 = (-0x1000_i32 + 8) as u32;
@@ -154,15 +157,14 @@ fn coming_from(devices: &[u32]) -> Vec<SockFilter> {
     const LOOPBACK: u32 = 1;
     /// BPF_RET | BPF_K: so many bytes.
     const RETURN: u16 = 0x06;
-    /// A jump leads over so many instructions at most.
-    const MAX_DEVICES: usize = 250;
-    let devices = devices.get(..MAX_DEVICES).unwrap_or(devices);
+    let scope = match server {
+        Some(SocketAddr::V6(server)) => server.scope_id(),
+        _ => 0,
+    };
     let mut program = vec![SockFilter::new(LOAD, 0, 0, DEVICE)];
-    for (left, &device) in (1..=devices.len() as u8 + 1)
-        .rev()
-        .zip([LOOPBACK].iter().chain(devices))
-    {
-        program.push(SockFilter::new(JUMP_IF_EQUAL, left, 0, device));
+    // From the last to the first: each jumps over those before it.
+    for (over, &device) in (1..=u8::MAX).zip([LOOPBACK, scope].iter().chain(devices)) {
+        program.insert(1, SockFilter::new(JUMP_IF_EQUAL, over, 0, device));
     }
     program.push(SockFilter::new(RETURN, 0, 0, 0));
     program.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
