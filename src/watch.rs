@@ -92,7 +92,7 @@ struct Watch {
     keeper: routing::Keeper,
     routing_events: AsyncFd<Source<routing::Events>>,
     /// None where there is no IPv6.
-    withdrawals: Option<AsyncFd<Source<routing::Withdrawals>>>,
+    routers: Option<AsyncFd<Source<routing::Routers>>>,
     reconciler: Reconciler,
     redirect_events: AsyncFd<Source<redirect::Events>>,
     wan: Part,
@@ -138,7 +138,7 @@ impl Watch {
             devices: Devices::usual(),
             keeper,
             routing_events,
-            withdrawals: None,
+            routers: None,
             reconciler,
             redirect_events,
             wan: Part::new("devices"),
@@ -147,7 +147,7 @@ impl Watch {
             journal: Journal::new(),
             rested: Instant::now(),
         };
-        watch.hear_withdrawals();
+        watch.hear_routers();
         Ok(watch)
     }
 
@@ -168,17 +168,19 @@ impl Watch {
     async fn wait(&mut self) -> Result<Wake, Error> {
         let retry = [&self.wan, &self.routing, &self.redirect]
             .into_iter()
-            .filter_map(|part| part.retry)
-            .min();
+            .filter_map(|part| part.retry);
+        // A router that falls silent is none any more.
+        let silent = (self.routers.as_ref()).and_then(|routers| routers.get_ref().0.next());
+        let retry = retry.chain(silent.map(Instant::from_std)).min();
         let retry_time = async {
             match retry {
                 Some(time) => sleep_until(time).await,
                 None => std::future::pending().await,
             }
         };
-        let withdrawal = async {
-            match &self.withdrawals {
-                Some(withdrawals) => withdrawals
+        let advertisement = async {
+            match &self.routers {
+                Some(routers) => routers
                     .readable()
                     .await
                     .map(|mut ready| ready.clear_ready()),
@@ -193,7 +195,7 @@ impl Watch {
             // makes the socket readable again.
             ready = self.routing_events.readable() => ready?.clear_ready(),
             ready = self.redirect_events.readable() => ready?.clear_ready(),
-            ready = withdrawal => ready?,
+            ready = advertisement => ready?,
             () = retry_time => {}
         }
         Ok(Wake::Look)
@@ -205,18 +207,17 @@ impl Watch {
         for part in [&mut self.wan, &mut self.routing, &mut self.redirect] {
             part.due |= part.retry.is_some_and(|time| time <= now);
         }
-        let known = self.keeper.known();
         let news = self.routing_events.get_mut().0.drain(
             &self.config.routing,
             &self.devices.all_names(),
-            &known,
+            self.keeper.known(),
         )?;
         self.keeper.note(&news);
         self.routing.due |= news.concerns_us;
-        if let Some(withdrawals) = &self.withdrawals {
-            let routers = withdrawals.get_ref().0.drain()?;
-            self.routing.due |= !routers.is_empty();
-            self.keeper.withdraw(routers);
+        if let Some(routers) = &mut self.routers {
+            let withdrawn = routers.get_mut().0.drain(now.into_std())?;
+            self.routing.due |= !withdrawn.is_empty();
+            self.keeper.withdraw(withdrawn);
         }
         self.redirect.due |= self.redirect_events.get_mut().0.drain()?;
         Ok(())
@@ -294,6 +295,12 @@ impl Watch {
                 outcome.changes.more
             ));
         }
+        if let Some(routers) = &mut self.routers
+            && let Err(error) = (routers.get_mut().0).listen_on(&self.keeper.known().links)
+        {
+            self.routing
+                .say_once(&format!("routing: routers are not heard: {error}"));
+        }
         for obstacle in &outcome.obstacles {
             self.routing.say_once(&format!("routing: {obstacle}"));
         }
@@ -324,7 +331,7 @@ impl Watch {
         {
             log::warning!("{}", log::chain(&error));
         }
-        self.hear_withdrawals();
+        self.hear_routers();
         self.wan = Part {
             due: true,
             ..Part::new("devices")
@@ -341,12 +348,12 @@ impl Watch {
     }
 
     /// Listens to routers while IPv6 is looked after.
-    fn hear_withdrawals(&mut self) {
+    fn hear_routers(&mut self) {
         if !self.config.routing.ipv6 {
-            self.withdrawals = None;
-        } else if self.withdrawals.is_none() {
-            match routing::Withdrawals::open().and_then(register) {
-                Ok(withdrawals) => self.withdrawals = Some(withdrawals),
+            self.routers = None;
+        } else if self.routers.is_none() {
+            match routing::Routers::open().and_then(register) {
+                Ok(routers) => self.routers = Some(routers),
                 Err(error) => {
                     log::warning!("a router that says goodbye will not be heard: {error}");
                 }

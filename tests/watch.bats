@@ -441,7 +441,7 @@ on_rule() {
 		on node ip -6 rule del pref 1
 		wait_for 2 rule_there
 	done
-	wait_for 2 grep -q 'cannot add IPv4 route 10.10.0.0/16 via 10.9.0.1' "$LAB_DIR/node/watch.log"
+	wait_for 2 grep -q 'cannot move IPv4 route 10.10.0.0/16 via 10.9.0.1' "$LAB_DIR/node/watch.log"
 	# Now the kernel would take it; a route in this table is no event for us.
 	on node ip route add 10.9.0.0/24 dev br-wan table 55
 	wait_for 15 grep -q 'routing: in place again' "$LAB_DIR/node/watch.log"

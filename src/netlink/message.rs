@@ -84,7 +84,7 @@ impl Answer {
     pub fn take(
         &mut self,
         messages: Messages,
-        take: &mut impl FnMut(&[u8]),
+        take: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, Refused> {
         for message in messages {
             // What is left of an answer that was given up.
@@ -126,7 +126,9 @@ pub struct Refused {
 }
 
 impl Refused {
-    pub(super) fn because(errno: io::Error, reason: &str) -> Self {
+    /// One with words besides the kernel's own for its errno.
+    #[must_use]
+    pub fn because(errno: io::Error, reason: &str) -> Self {
         let reason = reason.to_owned();
         Self { errno, reason }
     }

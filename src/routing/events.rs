@@ -11,21 +11,27 @@ use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::RouteHeader;
 
 use super::message;
-use super::route::{MAIN, PROTOCOL};
+use super::route::{EXCEPTION, PROTOCOL, Prefix};
 use crate::config::Routing;
 use crate::netlink::{Bus, Message, Netlink};
 
 /// How many bytes of unread events the kernel keeps for us. Beyond that it
 /// drops them and says so, which costs one look more.
 const BACKLOG: usize = 256 * 1024;
+/// RTA_NH_ID of linux/rtnetlink.h.
+const RTA_NH_ID: u16 = 30;
+/// RT_TABLE_LOCAL of linux/rtnetlink.h.
+const LOCAL: u8 = 255;
 /// Length of struct rtmsg.
 const ROUTE_HEADER: usize = 12;
 /// Length of struct ifinfomsg.
 const LINK_HEADER: usize = 16;
 
 /// What may concern us.
-const GROUPS: [u32; 5] = [
+const GROUPS: [u32; 7] = [
     MulticastGroup::Link as u32,
+    MulticastGroup::Ipv4Ifaddr as u32,
+    MulticastGroup::Ipv6Ifaddr as u32,
     MulticastGroup::Ipv4Route as u32,
     MulticastGroup::Ipv4Rule as u32,
     MulticastGroup::Ipv6Route as u32,
@@ -37,6 +43,15 @@ pub struct Events {
     netlink: Netlink,
     /// The port of the socket that makes our changes: what it did is no news.
     own_port: u32,
+}
+
+/// What the last look found, by which the next events are judged.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Indexes of the WAN's devices.
+    pub links: Vec<u32>,
+    /// Prefixes that routes of the WAN are for packets from.
+    pub sources: Vec<Prefix>,
 }
 
 /// What a look at the events found.
@@ -61,7 +76,7 @@ impl Events {
     }
 
     /// Reads all events that wait. `names` are what a device of the WAN may be
-    /// called, `known` the indexes that they had at the last look.
+    /// called, `known` what the last look found.
     ///
     /// # Errors
     /// The socket's, other than lost events.
@@ -69,7 +84,7 @@ impl Events {
         &mut self,
         routing: &Routing,
         names: &[String],
-        known: &[u32],
+        known: &Known,
     ) -> io::Result<News> {
         let mut news = News::default();
         let own = self.own_port;
@@ -83,14 +98,20 @@ impl Events {
 
 impl News {
     /// Adds what an event means. The others as in [`Events::drain`].
-    pub fn hear(&mut self, message: &Message, routing: &Routing, names: &[String], known: &[u32]) {
+    pub fn hear(&mut self, message: &Message, routing: &Routing, names: &[String], known: &Known) {
         match message.kind {
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
-                self.concerns_us |= route_concerns_us(message.body, routing, known);
+                self.concerns_us |= route_concerns_us(message.body, routing, &known.links);
             }
             libc::RTM_NEWLINK | libc::RTM_DELLINK => {
                 let deleted = message.kind == libc::RTM_DELLINK;
-                link(message.body, deleted, names, known, self);
+                link(message.body, deleted, names, &known.links, self);
+            }
+            libc::RTM_NEWADDR | libc::RTM_DELADDR => {
+                self.concerns_us |= message::address(message.body).is_none_or(|one| {
+                    known.links.contains(&one.device)
+                        || known.sources.iter().any(|from| from.contains(one.addr))
+                });
             }
             _ => self.concerns_us = true,
         }
@@ -103,27 +124,39 @@ impl AsFd for Events {
     }
 }
 
-/// A route of ours or of the WAN's table, or of main through the WAN. The
-/// mesh's routes come and go a lot and are none of our business.
+/// A route of ours, of the WAN's table, or through the WAN. The mesh's routes come
+/// and go a lot and are none of our business.
 fn route_concerns_us(payload: &[u8], routing: &Routing, known: &[u32]) -> bool {
     let Ok(header) = RouteHeader::parse(payload) else {
         return true;
     };
-    if u8::from(header.protocol) == PROTOCOL || header.table == message::table(routing.table).0 {
+    if matches!(u8::from(header.protocol), PROTOCOL | EXCEPTION)
+        || header.table == message::table(routing.table).0
+    {
         return true;
     }
-    if u32::from(header.table) != MAIN {
+    if header.table == LOCAL {
         return false;
     }
     let attributes = payload.get(ROUTE_HEADER..).unwrap_or_default();
-    NlasIterator::new(attributes).any(|attribute| match attribute {
-        Ok(nla) if nla.kind() == libc::RTA_OIF => nla
-            .value()
-            .try_into()
-            .is_ok_and(|index| known.contains(&u32::from_ne_bytes(index))),
-        Ok(nla) => nla.kind() == libc::RTA_MULTIPATH,
-        Err(_) => true,
-    })
+    let (mut told, mut by_nexthop) = (false, false);
+    for attribute in NlasIterator::new(attributes) {
+        match attribute {
+            Ok(nla) if nla.kind() == libc::RTA_OIF => {
+                told = true;
+                let index = nla.value().try_into().map(u32::from_ne_bytes);
+                if index.is_ok_and(|index| known.contains(&index)) {
+                    return true;
+                }
+            }
+            Ok(nla) if nla.kind() == libc::RTA_MULTIPATH => return true,
+            Ok(nla) if nla.kind() == RTA_NH_ID => by_nexthop = true,
+            Ok(_) => {}
+            Err(_) => return true,
+        }
+    }
+    // Where that leads is not told (`nexthop_compat_mode=0`).
+    by_nexthop && !told
 }
 
 fn link(payload: &[u8], deleted: bool, names: &[String], known: &[u32], news: &mut News) {

@@ -12,20 +12,13 @@ use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
 use rtnetlink::packet_route::rule::RuleMessage;
 
-use super::message;
-use super::route::{Family, PROTOCOL, Route, Rule};
+use super::message::{self, Nexthop};
+use super::route::{EXCEPTION, Family, PROTOCOL, Route, Rule};
+use super::state::{Address, Link};
 use crate::netlink::{Bus, Netlink, Refused, Requests, whole_dump};
 
-/// A device as the kernel has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Its number; another one whenever it is made again.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// Whether it is administratively up (IFF_UP).
-    pub up: bool,
-}
+/// RTM_GETNEXTHOP of linux/rtnetlink.h.
+const GET_NEXTHOP: u16 = 106;
 
 /// How a route is to be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,22 +63,39 @@ impl Kernel {
         let name_and_nul = [name.as_bytes(), &[0]].concat();
         let request = LinkRequest(DefaultNla::new(libc::IFLA_IFNAME, name_and_nul));
         let mut link = None;
-        let mut take = |payload: &[u8]| {
-            if let Ok(header) = LinkHeader::parse(payload) {
-                link = Some(Link {
-                    index: header.index,
-                    name: name.to_owned(),
-                    up: header.flags.contains(LinkFlags::Up),
-                });
-            }
-        };
         let found = self
             .0
-            .request(libc::RTM_GETLINK, 0, &bytes(&request), &mut take);
+            .request(libc::RTM_GETLINK, 0, &bytes(&request), &mut |payload| {
+                if let Ok(header) = LinkHeader::parse(payload) {
+                    link = Some(Link {
+                        index: header.index,
+                        name: name.to_owned(),
+                        up: header.flags.contains(LinkFlags::Up),
+                    });
+                }
+            });
         match found {
             Err(refused) if refused.is(libc::ENODEV) => Ok(None),
             other => other.map(|()| link),
         }
+    }
+
+    /// All addresses of a family.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn addresses(&mut self, family: Family) -> Result<Vec<Address>, Refused> {
+        let request = message::all_addresses(family);
+        whole_dump(
+            &mut *self.0,
+            libc::RTM_GETADDR,
+            &request,
+            |payload, kept| {
+                let address = message::address(payload);
+                // A kernel without the family answers with all others.
+                kept.extend(address.filter(|one| Family::of(one.addr) == family));
+            },
+        )
     }
 
     /// All rules of a family.
@@ -95,11 +105,10 @@ impl Kernel {
     pub fn rules(&mut self, family: Family) -> Result<Vec<Rule>, Refused> {
         let mut request = RuleMessage::default();
         request.header.family = message::address_family(family);
-        let request = bytes(&request);
         whole_dump(
             &mut *self.0,
             libc::RTM_GETRULE,
-            &request,
+            &bytes(&request),
             |payload, rules| {
                 let rule = RuleMessage::parse(payload).ok().and_then(message::rule);
                 // A kernel without the family answers with all others.
@@ -118,7 +127,7 @@ impl Kernel {
         family: Family,
         table: u32,
         device: Option<u32>,
-        keep: impl Fn(&Route) -> bool,
+        mut keep: impl FnMut(&Route) -> bool,
     ) -> Result<Vec<Route>, Refused> {
         let mut request = RouteMessage::default();
         request.header.address_family = message::address_family(family);
@@ -127,7 +136,7 @@ impl Kernel {
         request.header.table = small;
         request.attributes.extend(large.map(RouteAttribute::Table));
         request.attributes.extend(device.map(RouteAttribute::Oif));
-        self.routes(family, &request, |route| {
+        self.routes(family, &request, &mut |route| {
             route.table == table && keep(route)
         })
     }
@@ -143,8 +152,13 @@ impl Kernel {
     ) -> Result<Vec<Route>, Refused> {
         let mut request = RouteMessage::default();
         request.header.address_family = message::address_family(family);
-        request.header.protocol = RouteProtocol::from(PROTOCOL);
-        self.routes(family, &request, |route| route.is_ours() && keep(route))
+        let mut found = Vec::new();
+        for protocol in [PROTOCOL, EXCEPTION] {
+            request.header.protocol = RouteProtocol::from(protocol);
+            let mut keep = |route: &Route| route.protocol == protocol && keep(route);
+            found.append(&mut self.routes(family, &request, &mut keep)?);
+        }
+        Ok(found)
     }
 
     /// Kernels before 4.20 do not filter, so `keep` has to; one without the family
@@ -153,21 +167,40 @@ impl Kernel {
         &mut self,
         family: Family,
         request: &RouteMessage,
-        keep: impl Fn(&Route) -> bool,
+        keep: &mut dyn FnMut(&Route) -> bool,
     ) -> Result<Vec<Route>, Refused> {
-        let request = bytes(request);
         let take = |payload: &[u8], kept: &mut Vec<Route>| {
-            if let Ok(message) = RouteMessage::parse(payload) {
-                let routes = message::routes(message).into_iter();
-                kept.extend(routes.filter(|route| route.family() == family && keep(route)));
-            }
+            let Ok(message) = RouteMessage::parse(payload) else {
+                return;
+            };
+            let routes = message::routes(message).into_iter();
+            kept.extend(routes.filter(|route| {
+                route.family() == family && (route.is_told_by_nexthop() || keep(route))
+            }));
         };
-        let dumped = whole_dump(&mut *self.0, libc::RTM_GETROUTE, &request, take);
-        match dumped {
+        let dumped = whole_dump(&mut *self.0, libc::RTM_GETROUTE, &bytes(request), take);
+        let mut kept = match dumped {
             // The table has never had a route.
-            Err(refused) if refused.is(libc::ENOENT) => Ok(Vec::new()),
-            other => other,
+            Err(refused) if refused.is(libc::ENOENT) => return Ok(Vec::new()),
+            other => other?,
+        };
+        // Not while the kernel is listing the routes.
+        while let Some(at) = kept.iter().position(Route::is_told_by_nexthop) {
+            let route = kept.swap_remove(at);
+            let hops = message::with_nexthop(&route, |id| self.nexthop(id));
+            kept.extend(hops.into_iter().filter(|route| keep(route)));
         }
+        Ok(kept)
+    }
+
+    /// A nexthop object, none when it is gone.
+    fn nexthop(&mut self, id: u32) -> Option<Nexthop> {
+        let mut found = None;
+        let request = message::one_nexthop(id);
+        let told = self.0.request(GET_NEXTHOP, 0, &request, &mut |payload| {
+            found = message::nexthop(payload);
+        });
+        told.ok().and(found)
     }
 
     /// Adds a route.

@@ -10,6 +10,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 
 use super::route::{Family, Others, Prefix, Route, Rule};
+use super::state::Address;
 use crate::config::Mark;
 
 /// What `ip` writes where a table's number does not fit the header's byte.
@@ -17,6 +18,25 @@ const RT_TABLE_COMPAT: u8 = 252;
 /// Times in RTA_CACHEINFO come in ticks of USER_HZ, which is 100 on every
 /// architecture that OpenWrt knows.
 const USER_HZ: i32 = 100;
+/// Length of struct ifaddrmsg.
+const ADDRESS_HEADER: usize = 8;
+/// Length of struct nhmsg.
+const NEXTHOP_HEADER: usize = 8;
+/// Length of struct nexthop_grp.
+const GROUP_ENTRY: usize = 8;
+/// Attributes of an address and of a nexthop object (linux/if_addr.h,
+/// linux/nexthop.h).
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const NHA_ID: u16 = 1;
+const NHA_GROUP: u16 = 2;
+const NHA_OIF: u16 = 5;
+const NHA_GATEWAY: u16 = 6;
+/// IFA_F_DADFAILED, IFA_F_DEPRECATED and IFA_F_TENTATIVE.
+const NOT_PREFERRED: u32 = 0x08 | 0x20 | 0x40;
+/// RTNH_F_ONLINK.
+const ONLINK: u32 = 4;
 /// "No such limit" in FRA_SUPPRESS_PREFIXLEN, which every dumped rule carries.
 const NOT_SUPPRESSED: u32 = u32::MAX;
 
@@ -30,8 +50,7 @@ pub fn address_family(family: Family) -> AddressFamily {
 }
 
 /// The routes of a dumped message, one per next hop. None for what can be no
-/// concern of ours: other families, cached routes, routes into a tunnel's
-/// encapsulation.
+/// concern of ours: other families, cached routes.
 #[must_use]
 pub fn routes(message: RouteMessage) -> Vec<Route> {
     let header = message.header;
@@ -59,7 +78,6 @@ pub fn routes(message: RouteMessage) -> Vec<Route> {
     for attribute in message.attributes {
         match attribute {
             RouteAttribute::MultiPath(list) => hops = list,
-            RouteAttribute::Encap(_) | RouteAttribute::EncapType(_) => return Vec::new(),
             attribute => take(&mut route, &header.source_prefix_length, attribute),
         }
     }
@@ -96,6 +114,9 @@ fn take(route: &mut Route, source_len: &u8, attribute: RouteAttribute) {
         RouteAttribute::Preference(preference) => route.preference = Some(preference.into()),
         RouteAttribute::CacheInfo(info) => route.expires = seconds(&info),
         RouteAttribute::NhId(id) => route.nexthop = Some(id),
+        wrapped @ (RouteAttribute::Encap(_) | RouteAttribute::EncapType(_)) => {
+            route.encap.push(wrapped);
+        }
         _ => {}
     }
 }
@@ -147,6 +168,7 @@ pub fn of_route(route: &Route) -> RouteMessage {
     if let Some(preference) = route.preference {
         attributes.push(RouteAttribute::Preference(preference.into()));
     }
+    attributes.extend(route.encap.iter().cloned());
     if let Some(seconds) = route.expires {
         attributes.push(RouteAttribute::Expires(seconds.max(1).cast_unsigned()));
     }
@@ -274,4 +296,198 @@ pub fn of_rule(rule: &Rule) -> RuleMessage {
     }
     attributes.extend(rule.others.attributes.iter().cloned());
     message
+}
+
+/// The request for all addresses of a family.
+#[must_use]
+pub fn all_addresses(family: Family) -> Vec<u8> {
+    let mut request = vec![0; ADDRESS_HEADER];
+    request[0] = address_family(family).into();
+    request
+}
+
+/// The address of a dumped message, none for other families.
+#[must_use]
+pub fn address(body: &[u8]) -> Option<Address> {
+    let header = body.first_chunk::<ADDRESS_HEADER>()?;
+    let mut flags = u32::from(header[2]);
+    let (mut network, mut local) = (None, None);
+    for attribute in attributes(body, ADDRESS_HEADER) {
+        let (kind, value) = attribute;
+        match kind {
+            IFA_ADDRESS => network = bytes_of_ip(value),
+            IFA_LOCAL => local = bytes_of_ip(value),
+            IFA_FLAGS => flags = number(value)?,
+            _ => {}
+        }
+    }
+    let network = network.or(local)?;
+    Some(Address {
+        device: number(&header[4..])?,
+        addr: local.unwrap_or(network),
+        network: Prefix::around(network, header[1]),
+        preferred: flags & NOT_PREFERRED == 0,
+    })
+}
+
+/// A nexthop object (ip-nexthop(8)).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Nexthop {
+    /// Index of its device, 0 for a group or a blackhole.
+    pub device: u32,
+    /// The router.
+    pub gateway: Option<IpAddr>,
+    /// Whether that counts as on-link in any case.
+    pub onlink: bool,
+    /// The members of a group.
+    pub members: Vec<u32>,
+}
+
+/// The request for one nexthop object.
+#[must_use]
+pub fn one_nexthop(id: u32) -> Vec<u8> {
+    let mut request = vec![0; NEXTHOP_HEADER];
+    request.extend(8_u16.to_ne_bytes());
+    request.extend(NHA_ID.to_ne_bytes());
+    request.extend(id.to_ne_bytes());
+    request
+}
+
+/// The nexthop object of an answer.
+#[must_use]
+pub fn nexthop(body: &[u8]) -> Option<Nexthop> {
+    let header = body.first_chunk::<NEXTHOP_HEADER>()?;
+    let mut nexthop = Nexthop {
+        onlink: number(&header[4..])? & ONLINK != 0,
+        ..Nexthop::default()
+    };
+    for (kind, value) in attributes(body, NEXTHOP_HEADER) {
+        match kind {
+            NHA_OIF => nexthop.device = number(value)?,
+            NHA_GATEWAY => nexthop.gateway = bytes_of_ip(value),
+            NHA_GROUP => nexthop.members = value.chunks(GROUP_ENTRY).filter_map(number).collect(),
+            _ => {}
+        }
+    }
+    Some(nexthop)
+}
+
+/// A route that the kernel told only by its nexthop object, with what that is:
+/// one per next hop.
+#[must_use]
+pub fn with_nexthop(route: &Route, mut find: impl FnMut(u32) -> Option<Nexthop>) -> Vec<Route> {
+    let Some(found) = route.nexthop.and_then(&mut find) else {
+        return Vec::new();
+    };
+    let multipath = !found.members.is_empty();
+    let hops = match multipath {
+        true => found.members.into_iter().filter_map(find).collect(),
+        false => vec![found],
+    };
+    let told = |hop: Nexthop| Route {
+        device: hop.device,
+        gateway: hop.gateway,
+        onlink: hop.onlink,
+        multipath,
+        ..route.clone()
+    };
+    hops.into_iter().map(told).collect()
+}
+
+/// Attributes one after another: type and value.
+fn attributes(body: &[u8], header: usize) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = body.get(header..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let start = rest.first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([start[0], start[1]]));
+        let kind = u16::from_ne_bytes([start[2], start[3]]) & libc::NLA_TYPE_MASK as u16;
+        let value = rest.get(4..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+}
+
+fn bytes_of_ip(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+        bytes.extend((4 + value.len() as u16).to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+    }
+
+    #[test]
+    fn addresses() {
+        let mut body = vec![2, 24, 0, 0, 7, 0, 0, 0];
+        attribute(&mut body, IFA_ADDRESS, &[192, 0, 2, 5]);
+        attribute(&mut body, IFA_LOCAL, &[192, 0, 2, 5]);
+        let found = address(&body).unwrap();
+        assert_eq!(
+            (found.device, found.addr.to_string()),
+            (7, "192.0.2.5".into())
+        );
+        assert_eq!(found.network.to_string(), "192.0.2.0/24");
+        assert!(found.preferred && found.is_configured());
+        // PPP: what is on-link is the other end.
+        let mut body = vec![2, 32, 0, 0, 7, 0, 0, 0];
+        attribute(&mut body, IFA_ADDRESS, &[10, 0, 0, 1]);
+        attribute(&mut body, IFA_LOCAL, &[192, 0, 2, 5]);
+        assert_eq!(address(&body).unwrap().network.to_string(), "10.0.0.1/32");
+        // Deprecated, by the attribute that has room for all flags.
+        let mut body = vec![10, 64, 0, 0, 7, 0, 0, 0];
+        let addr: std::net::Ipv6Addr = "fe80::5".parse().unwrap();
+        attribute(&mut body, IFA_ADDRESS, &addr.octets());
+        attribute(&mut body, IFA_FLAGS, &0xa0_u32.to_ne_bytes());
+        let found = address(&body).unwrap();
+        assert_eq!(found.network.to_string(), "fe80::/64");
+        assert!(!found.preferred && !found.is_configured());
+        assert_eq!(address(&body[..7]), None);
+        assert_eq!(address(&[10, 64, 0, 0, 7, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn a_nexthop_object_becomes_its_next_hops() {
+        let mut body = vec![10, 0, 0, 0, 4, 0, 0, 0];
+        attribute(&mut body, NHA_ID, &7_u32.to_ne_bytes());
+        attribute(&mut body, NHA_OIF, &2_u32.to_ne_bytes());
+        let router: std::net::Ipv6Addr = "fe80::1".parse().unwrap();
+        attribute(&mut body, NHA_GATEWAY, &router.octets());
+        let one = nexthop(&body).unwrap();
+        assert_eq!((one.device, one.onlink), (2, true));
+        let mut body = vec![0; 8];
+        let entry = |id: u8| [id, 0, 0, 0, 1, 0, 0, 0];
+        attribute(&mut body, NHA_GROUP, &[entry(7), entry(8)].concat());
+        let group = nexthop(&body).unwrap();
+        assert_eq!(group.members, [7, 8]);
+
+        let everything = Prefix::around(router.into(), 0);
+        let mut route = Route::ours(254, everything, 0);
+        route.nexthop = Some(3);
+        let known = |id| match id {
+            3 => Some(group.clone()),
+            7 | 8 => Some(one.clone()),
+            _ => None,
+        };
+        let routes = with_nexthop(&route, known);
+        let hop = routes[0].clone();
+        assert_eq!((hop.device, hop.gateway), (2, Some(router.into())));
+        assert!(hop.multipath && hop.onlink && routes.len() == 2);
+        route.nexthop = Some(7);
+        assert!(!with_nexthop(&route, known)[0].multipath);
+        route.nexthop = Some(9);
+        assert_eq!(with_nexthop(&route, known), []);
+    }
 }

@@ -12,25 +12,29 @@
 mod adverts;
 mod events;
 mod keeper;
-mod kernel;
-mod message;
+pub mod kernel;
+pub mod message;
 mod moved;
+pub mod obstacle;
 pub mod plan;
 mod reverse_path;
 pub mod route;
+mod rules;
+pub mod state;
+mod view;
 pub mod wanted;
 pub mod way;
 
 use std::fmt;
 use std::io;
 
-pub use adverts::Withdrawals;
-pub use events::{Events, News};
+pub use adverts::Routers;
+pub use events::{Events, Known, News};
 pub use keeper::Keeper;
-pub use kernel::Link;
+use obstacle::Obstacle;
 use plan::Change;
 use route::Route;
-use wanted::Obstacle;
+pub use state::{Link, Withdrawn};
 
 use crate::config::Routing;
 use crate::netlink::Refused;

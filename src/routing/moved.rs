@@ -1,37 +1,68 @@
-//! Default routes of the WAN: which of them stand in its table, and in which
-//! order: pure.
+//! Routes of the WAN that lead away from it: which of them stand in its table,
+//! and in which order: pure.
 //!
-//! A default route of the WAN moves: into the WAN's table, then out of main.
-//! From then on its copy stands without an original, and is taken for valid as
-//! long as
+//! Such a route moves: into the WAN's table, then out of main. From then on its
+//! copy stands without an original, and is taken for valid as long as
 //!
 //! * it has not expired: a copy of what a router advertised carries the rest of
 //!   the advertised lifetime, which the kernel counts down and every new
 //!   advertisement refreshes, because the kernel then puts the route into main
 //!   again;
-//! * its router has not taken its advertisement back (`Present::withdrawn`);
+//! * its router is one: it has not taken its advertisement back, nor let it
+//!   expire (`Present::withdrawn`);
 //! * its device is there, and its router on-link: link-local, or within an
-//!   on-link prefix of the device, which goes with the address that DHCP gave;
-//! * nothing took its place: for a route without a lifetime, another default
-//!   route of the same device and metric in main, which could not be there
-//!   beside it.
+//!   on-link network of the device, which goes with the address that DHCP gave;
+//! * its device is configured: netifd, which deletes what it made from main and
+//!   finds nothing there, takes the addresses away too;
+//! * for a route that is only for packets from some addresses, such an address
+//!   has not gone;
+//! * nothing took its place: for a route without a lifetime, another one to the
+//!   same destination, of the same device and metric, in main, which could not be
+//!   there beside it.
 //!
 //! The kernel itself drops it when the device goes down.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use rtnetlink::packet_route::route::RouteType;
 
-use super::route::{MAIN, Path, Route};
-use super::wanted::{Of, UNREACHABLE_METRIC};
+use super::route::{EXCEPTION, Family, MAIN, PROTOCOL, Path, Prefix, Route};
+use super::state::Address;
+use super::view::View;
+use super::wanted::UNREACHABLE_METRIC;
 
 /// RTPROT_STATIC of linux/rtnetlink.h.
 const STATIC: u8 = 4;
+/// RFC 4191, as in a message.
+const HIGH: u8 = 1;
+const LOW: u8 = 3;
+/// Bits of a prefix that a router advertises for addresses (RFC 4862).
+const NETWORK: u8 = 64;
 
-/// Whether a route is a default route of the WAN that we hold, in any table.
+/// A route that should be in the table, before its metric is settled.
+struct Candidate {
+    /// As it should stand there, but for its metric, which is the original's.
+    route: Route,
+    /// The metric it has in the table, if it is there.
+    current: Option<u32>,
+}
+
+/// Whether a route is one that was moved, in any table: the only one there is.
+///
+/// Other routes of ours follow one that stands elsewhere. Of those through a
+/// router, or default routes, these are the exception; of on-link ones, those
+/// that were moved are.
 pub(super) fn is_moved(route: &Route) -> bool {
-    route.is_ours() && route.is_default() && route.kind == RouteType::Unicast && !route.is_expired()
+    let protocol = match route.leads_away() {
+        true => PROTOCOL,
+        false => EXCEPTION,
+    };
+    route.protocol == protocol
+        && route.kind == RouteType::Unicast
+        && route.table != MAIN
+        // None that we made has several next hops.
+        && !route.multipath
+        && !route.is_expired()
 }
 
 /// What became the copy, as far as it is known: who made it is not, and netifd
@@ -44,145 +75,268 @@ pub(super) fn original(copy: &Route) -> Route {
     }
 }
 
-/// A default route that should be in the table, before its metric is settled.
-pub(super) struct Candidate<'a> {
-    /// In main, in the table or remembered.
-    pub route: &'a Route,
-    /// The metric it has in the table, if it is there.
-    pub current: Option<u32>,
+/// The routes that should be in the table because of `fresh` ones in main and of
+/// those that were moved before; and whether there are more than `limit`, in
+/// which case the narrowest are not among them.
+pub(super) fn wanted(view: View, fresh: &[&Route], limit: usize) -> (Vec<Route>, bool) {
+    let mut ours: Vec<(Path, u32)> = (view.in_table())
+        .filter(|route| route.is_ours())
+        .map(|route| (route.path(), route.metric))
+        .collect();
+    ours.sort_unstable();
+    let mut candidates = standing(view, fresh);
+    for &route in fresh.iter().filter(|route| !route.is_expired()) {
+        let path = route.path();
+        let current = match ours.get(ours.partition_point(|one| *one < (path, 0))) {
+            Some(&(found, metric)) if found == path => Some(metric),
+            _ => None,
+        };
+        let mut copy = copy(view, route);
+        copy.metric = route.metric;
+        candidates.push(Candidate {
+            route: copy,
+            current,
+        });
+    }
+    let mut foreign: Vec<Path> = view.foreign().map(Route::path).collect();
+    foreign.sort_unstable();
+    candidates.retain(|one| foreign.binary_search(&one.route.path()).is_err());
+    candidates.extend(for_all_sources(view, &candidates));
+    let too_many = candidates.len() > limit;
+    if too_many {
+        // Those that stand stay, lest a flood of new ones turns everything over.
+        candidates.sort_unstable_by_key(|one| {
+            let to = one.route.destination;
+            (!one.route.is_default(), one.current.is_none(), to.len, to)
+        });
+        candidates.truncate(limit);
+    }
+    (ranked(view, candidates), too_many)
 }
 
-impl<'a> Of<'a> {
-    /// Copies in the table whose original is gone and that are still valid.
-    pub(super) fn standing(&self, fresh: &[&Route]) -> Vec<Candidate<'a>> {
-        let (family, table) = (self.family, self.routing.table);
-        let mut seen: HashSet<Path> = fresh.iter().map(|route| route.path()).collect();
-        let mut standing = Vec::new();
-        // In other tables too: they were moved under another configuration.
-        let listed = self
-            .present
-            .table
-            .iter()
-            .filter(|route| is_moved(route))
-            .map(|route| {
-                let current = (route.table == table).then_some(route.metric);
-                Candidate { route, current }
-            });
-        let lost = self.present.moved.iter().map(|route| Candidate {
-            route,
-            current: None,
-        });
-        let mut all: Vec<Candidate<'a>> = listed.chain(lost).collect();
-        // Of a route that is there twice the better one stays.
-        all.sort_by_key(|candidate| (candidate.current.is_none(), candidate.route.metric));
-        all.retain(|candidate| candidate.route.family() == family);
-        for candidate in all {
-            if self.is_valid(candidate.route, fresh) && seen.insert(candidate.route.path()) {
-                standing.push(candidate);
-            }
-        }
-        standing
+fn copy(view: View, route: &Route) -> Route {
+    let protocol = match route.leads_away() {
+        true => PROTOCOL,
+        false => EXCEPTION,
+    };
+    Route {
+        protocol,
+        expires: route.expires,
+        ..view.copy(route)
     }
+}
 
-    fn is_valid(&self, copy: &Route, fresh: &[&Route]) -> bool {
-        let links = &self.present.links;
-        let Some(link) = links.iter().find(|link| link.index == copy.device) else {
-            return false;
+/// Copies in the table whose original is gone and that are still valid.
+fn standing(view: View, fresh: &[&Route]) -> Vec<Candidate> {
+    let (family, table) = (view.family, view.routing.table);
+    // In other tables too: they were moved under another configuration.
+    let listed = view.present.table.iter().filter(|route| is_moved(route));
+    let lost = view.present.moved.iter();
+    let all = listed.map(|route| (route, (route.table == table).then_some(route.metric)));
+    let mut all: Vec<(&Route, Option<u32>)> = all
+        .chain(lost.map(|route| (route, None)))
+        .filter(|(route, _)| route.family() == family && is_valid(view, route, fresh))
+        .collect();
+    // Of a route that is there twice the better one stays.
+    all.sort_unstable_by_key(|(route, current)| (route.path(), current.is_none(), route.metric));
+    all.dedup_by_key(|(route, _)| route.path());
+    let mut again: Vec<Path> = fresh.iter().map(|route| route.path()).collect();
+    again.sort_unstable();
+    all.retain(|(route, _)| again.binary_search(&route.path()).is_err());
+    let candidate = |(route, current)| Candidate {
+        route: copy(view, route),
+        current,
+    };
+    all.into_iter().map(candidate).collect()
+}
+
+fn is_valid(view: View, copy: &Route, fresh: &[&Route]) -> bool {
+    let links = &view.present.links;
+    let Some(link) = links.iter().find(|link| link.index == copy.device) else {
+        return false;
+    };
+    let is_replaced = || {
+        let replaces = |route: &&Route| takes_the_place_of(view, route, copy);
+        fresh.iter().any(replaces)
+    };
+    let has_its_router = || {
+        copy.onlink
+            || copy
+                .gateway
+                .is_none_or(|router| view.is_on_link(router, copy.device))
+    };
+    link.up
+        && !copy.is_expired()
+        && !is_withdrawn(view, copy)
+        && (copy.expires.is_some() || !is_replaced() && !is_deserted(view, copy.device))
+        && has_its_router()
+        && has_its_source(view, copy, fresh)
+}
+
+/// Whether its router is none any more.
+fn is_withdrawn(view: View, copy: &Route) -> bool {
+    copy.is_default()
+        && view.present.withdrawn.iter().any(|one| {
+            (one.device, Some(one.router)) == (copy.device, copy.gateway)
+                && (copy.expires.is_some() || one.was_default)
+        })
+}
+
+/// Whether the device had addresses and has none any more. One that never had any
+/// may be used without.
+fn is_deserted(view: View, device: u32) -> bool {
+    let configured = |one: &Address| {
+        one.device == device && Family::of(one.addr) == Family::Ipv6 && one.is_configured()
+    };
+    // Without a memory: the copy of its network still stands.
+    let copied = |route: &Route| {
+        let of_link = |addr| matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
+        route.protocol == PROTOCOL
+            && route.device == device
+            && route.kind == RouteType::Unicast
+            && !route.leads_away()
+            && !of_link(route.destination.addr)
+    };
+    view.family == Family::Ipv6
+        && !view.addresses().any(configured)
+        && (view.present.before.iter().any(configured) || view.in_table().any(copied))
+}
+
+/// Whether a route for packets from some addresses is of any use. Without such
+/// an address it is what a renumbering left behind, if there is a newer one.
+fn has_its_source(view: View, copy: &Route, fresh: &[&Route]) -> bool {
+    let Some(source) = copy.source else {
+        return true;
+    };
+    let is_another = |route: &Route| {
+        route.device == copy.device
+            && route.destination == copy.destination
+            && route.kind == RouteType::Unicast
+            && route.source.is_some_and(|other| other != source)
+    };
+    // The address in a delegated prefix, which is shorter, comes later than the
+    // route.
+    let is_replaced = || {
+        source.len >= NETWORK
+            && (fresh.iter().any(|route| is_another(route)) || view.in_table().any(is_another))
+    };
+    let from = |one: &Address| source.contains(one.addr);
+    view.addresses().any(from) || !view.present.before.iter().any(from) && !is_replaced()
+}
+
+/// Whether `fresh` could not be in main if `copy`'s original still were. A
+/// copy's metric may be larger, see [`ranked`].
+fn takes_the_place_of(view: View, fresh: &Route, copy: &Route) -> bool {
+    let raised = u32::try_from(view.present.links.len()).unwrap_or(1);
+    fresh.device == copy.device
+        && fresh.destination == copy.destination
+        && fresh.source == copy.source
+        && fresh.tos == copy.tos
+        && (fresh.metric..fresh.metric.saturating_add(raised)).contains(&copy.metric)
+}
+
+/// Default routes for packets from anywhere, where a device has only such for
+/// packets from its own addresses: netifd makes them so unless it is told not to
+/// (`sourcefilter`). A socket that is not bound has no address when the kernel
+/// looks for its way; this route gives it one of the WAN's, whatever other
+/// addresses the mesh has brought here.
+fn for_all_sources(view: View, candidates: &[Candidate]) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    if view.family != Family::Ipv6 {
+        return found;
+    }
+    for link in &view.present.links {
+        let known = || {
+            let ours = candidates.iter().map(|one| &one.route);
+            ours.chain(view.foreign()).filter(|route| {
+                route.is_default() && route.device == link.index && route.kind == RouteType::Unicast
+            })
         };
-        let gone = || {
-            copy.gateway
-                .is_some_and(|router| self.present.withdrawn.contains(&(copy.device, router)))
-        };
-        match copy.expires {
-            Some(_) if copy.is_expired() || gone() => return false,
-            Some(_) => {}
-            None if fresh
-                .iter()
-                .any(|route| self.takes_the_place_of(route, copy)) =>
-            {
-                return false;
-            }
-            None => {}
+        if known().any(|route| route.source.is_none()) {
+            continue;
         }
-        link.up
-            && (copy.onlink
-                || copy
-                    .gateway
-                    .is_none_or(|router| self.is_on_link(router, copy.device)))
-    }
-
-    /// Whether `fresh` could not be in main if `copy`'s original still were. A
-    /// copy's metric may be larger, see [`Self::ranked`].
-    fn takes_the_place_of(&self, fresh: &Route, copy: &Route) -> bool {
-        let raised = u32::try_from(self.present.links.len()).unwrap_or(1);
-        fresh.device == copy.device
-            && fresh.source == copy.source
-            && fresh.tos == copy.tos
-            && (fresh.metric..fresh.metric.saturating_add(raised)).contains(&copy.metric)
-    }
-
-    fn is_on_link(&self, router: IpAddr, device: u32) -> bool {
-        match router {
-            IpAddr::V6(addr) if addr.is_unicast_link_local() => true,
-            router => {
-                let foreign = self.in_table().filter(|route| !route.is_ours());
-                self.in_main().chain(foreign).any(|route| {
-                    route.device == device
-                        && route.kind == RouteType::Unicast
-                        && route.gateway.is_none()
-                        && !route.is_default()
-                        && route.destination.contains(router)
-                })
-            }
-        }
-    }
-
-    pub(super) fn current_metric(&self, fresh: &Route) -> Option<u32> {
-        let path = fresh.path();
-        self.in_table()
-            .filter(|r| r.is_ours() && r.path() == path)
-            .map(|r| r.metric)
-            .min()
-    }
-
-    /// Gives every default route a metric of its own: that of its original, and
-    /// the next free one where several have the same. The kernel would share
-    /// the traffic out among them (ECMP) otherwise; so the first device of the
-    /// list is the uplink and the next one its spare.
-    pub(super) fn ranked(&self, mut candidates: Vec<Candidate<'a>>) -> Vec<Route> {
-        let position = |device: u32| {
-            self.present
-                .links
-                .iter()
-                .position(|link| link.index == device)
+        let usable = known().filter_map(|route| Some((route, source_address(view, route)?)));
+        let Some((route, addr)) = usable.min_by_key(|(route, _)| route.metric) else {
+            continue;
         };
-        candidates.sort_by_key(|candidate| {
-            let route = candidate.route;
-            let current = candidate.current.unwrap_or(u32::MAX);
-            (route.metric, position(route.device), current, route.gateway)
-        });
-        let taken: HashSet<u32> = self
+        let route = Route {
+            source: None,
+            prefsrc: Some(addr),
+            protocol: EXCEPTION,
+            metric: route.metric,
+            ..view.copy(route)
+        };
+        let path = route.path();
+        let stands = view
             .in_table()
-            .filter(|r| !r.is_ours() && r.is_default())
-            .map(|r| r.metric)
-            .collect();
-        let mut next = 0;
-        let mut ranked = Vec::new();
-        for Candidate { route, .. } in candidates {
-            let mut metric = route.metric.max(next);
-            while taken.contains(&metric) {
-                metric = metric.saturating_add(1);
-            }
-            next = metric.saturating_add(1);
-            let expires = route.expires;
-            // Behind the unreachable route it would be of no use.
-            let metric = metric.min(UNREACHABLE_METRIC - 1);
-            ranked.push(Route {
-                metric,
-                expires,
-                ..self.copy(route)
-            });
-        }
-        ranked
+            .find(|one| one.protocol == EXCEPTION && one.path() == path);
+        found.push(Candidate {
+            current: stands.map(|one| one.metric),
+            route,
+        });
     }
+    found
+}
+
+/// An address that packets on a route for some sources may carry: of its own
+/// device if it can be, else of one behind it, whose prefix was delegated here.
+fn source_address(view: View, route: &Route) -> Option<IpAddr> {
+    let source = route.source?;
+    let usable = || (view.addresses()).filter(|one| one.preferred && source.contains(one.addr));
+    let own = usable().find(|one| one.device == route.device);
+    own.or_else(|| usable().next()).map(|one| one.addr)
+}
+
+/// Gives every route to one destination a metric of its own: that of its
+/// original, and the next free one where several have the same. The kernel would
+/// share the traffic out among them (ECMP) otherwise; so the first device of the
+/// list is the uplink and the next one its spare, and the router that is to be
+/// preferred (RFC 4191) comes first.
+fn ranked(view: View, mut candidates: Vec<Candidate>) -> Vec<Route> {
+    let position = |device: u32| (view.present.links.iter()).position(|link| link.index == device);
+    candidates.sort_unstable_by_key(|one| {
+        let route = &one.route;
+        let preference = match route.preference {
+            Some(HIGH) => 0,
+            Some(LOW) => 2,
+            _ => 1,
+        };
+        let current = one.current.unwrap_or(u32::MAX);
+        (
+            way(route),
+            (route.metric, position(route.device), preference),
+            (current, route.gateway),
+        )
+    });
+    let mut taken: Vec<_> = (view.foreign())
+        .map(|route| (way(route), route.metric))
+        .collect();
+    taken.sort_unstable();
+    let mut ranked: Vec<Route> = candidates.into_iter().map(|one| one.route).collect();
+    for group in ranked.chunk_by_mut(|one, next| way(one) == way(next)) {
+        let is_taken = |to, metric| taken.binary_search(&(to, metric)).is_ok();
+        let mut next = 0;
+        for route in group.iter_mut() {
+            route.metric = route.metric.max(next);
+            while is_taken(way(route), route.metric) {
+                route.metric = route.metric.saturating_add(1);
+            }
+            next = route.metric.saturating_add(1);
+        }
+        // Behind the unreachable route it would be of no use.
+        let mut last = UNREACHABLE_METRIC - 1;
+        for route in group.iter_mut().rev() {
+            route.metric = route.metric.min(last);
+            while is_taken(way(route), route.metric) && route.metric > 0 {
+                route.metric -= 1;
+            }
+            last = route.metric.saturating_sub(1);
+        }
+    }
+    ranked
+}
+
+/// What routes compete for: the same packets.
+fn way(route: &Route) -> (Prefix, Option<Prefix>, u8) {
+    (route.destination, route.source, route.tos)
 }

@@ -20,9 +20,9 @@ pub enum Change {
     RemoveRule(Rule),
     /// A route is missing.
     AddRoute(Route),
-    /// A default route of ours leads the right way, in the wrong manner.
+    /// A route of ours that leads away leads the right way, in the wrong manner.
     ReplaceRoute(Route),
-    /// A default route of the WAN is in main: into the table with it (which
+    /// A route of the WAN that leads away is in main: into the table with it (which
     /// also refreshes the lifetime of a copy that is there), then out of main.
     /// One change, so that the second half is not done without the first.
     Move {
@@ -33,7 +33,7 @@ pub enum Change {
         /// Whether the table has the copy already.
         known: bool,
     },
-    /// A default route that was moved is not ours to hold any longer.
+    /// A route that was moved is not ours to hold any longer.
     Return(Route),
     /// A route of ours is none that is wanted.
     RemoveRoute(Route),
@@ -64,7 +64,7 @@ pub fn plan(wanted: &Wanted, present: &Present) -> Vec<Change> {
 }
 
 struct Plan<'a> {
-    /// Default routes in main by where they lead.
+    /// Routes in main that lead away, by where they lead.
     misplaced: HashMap<Path, &'a Route>,
     /// Copies of those, as wanted.
     copies: HashMap<Path, (&'a Route, bool)>,
@@ -116,7 +116,7 @@ impl<'a> Plan<'a> {
         let found = self.ours.get(&key(route)).copied();
         self.kept.insert(key(route));
         let right = found.filter(|found| found.does_the_same_as(route));
-        if route.is_default() && self.misplaced.contains_key(&route.path()) {
+        if self.misplaced.contains_key(&route.path()) {
             // Its lifetime is newer than that of the copy.
             let immortal = right.is_some_and(|found| found.expires.is_none());
             let refreshable = right.is_some() && (!immortal || route.expires.is_none());
@@ -128,8 +128,8 @@ impl<'a> Plan<'a> {
             return;
         }
         match found {
-            // Nothing else has a default route's metric.
-            Some(_) if route.is_default() => {
+            // Nothing else there has its metric.
+            Some(_) if route.leads_away() => {
                 self.changes.push(Change::ReplaceRoute(route.clone()));
                 return;
             }
@@ -155,12 +155,14 @@ impl<'a> Plan<'a> {
             .map(|&rule| Change::RemoveRule(rule.clone()));
         self.changes.extend(rules);
         let mut once = HashSet::new();
-        for route in self.listed.iter().filter(|route| route.is_ours()) {
+        let mut surplus: Vec<&Route> = (self.listed.iter().filter(|route| route.is_ours()))
             // A second one with the same key differs in what the key leaves out.
-            if !self.kept.contains(&key(route)) || !once.insert(key(route)) {
-                self.changes.push(Change::RemoveRoute(route.clone()));
-            }
-        }
+            .filter(|route| !self.kept.contains(&key(route)) || !once.insert(key(route)))
+            .collect();
+        // A router goes before the way to it.
+        surplus.sort_by_key(|route| !route.leads_away());
+        let removals = surplus.into_iter().cloned().map(Change::RemoveRoute);
+        self.changes.extend(removals);
     }
 }
 

@@ -5,8 +5,8 @@
 //! `src_valid_mark`, with the mark that the packet itself has: none). That
 //! look-up leads to the mesh, or nowhere.
 
-use super::kernel::Link;
-use super::wanted::Obstacle;
+use super::obstacle::Obstacle;
+use super::state::Link;
 
 /// Where the kernel shows the settings.
 const SETTINGS: &str = "/proc/sys/net/ipv4/conf";

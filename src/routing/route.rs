@@ -4,14 +4,20 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rtnetlink::packet_route::route::{RouteMetric, RouteScope, RouteType};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric, RouteScope, RouteType};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute};
 
-use crate::config::Mark;
+use crate::config::{Mark, Routing};
 
 /// The route protocol (RTPROT_* of linux/rtnetlink.h, FRA_PROTOCOL of rules)
 /// that says "ours". Free in the kernel's list and in OpenWrt's `rt_protos`.
 pub const PROTOCOL: u8 = 54;
+/// The other number of ours, for routes of which the first one would say the
+/// wrong thing. A route of ours in the WAN's table that leads away (through a
+/// router, or to everywhere) was moved there out of main; with this number it
+/// follows another one that stands in the table. An on-link route of ours is the
+/// copy of one in main; with this number it was moved.
+pub const EXCEPTION: u8 = 55;
 /// RT_TABLE_MAIN of linux/rtnetlink.h.
 pub const MAIN: u32 = 254;
 /// RT_TABLE_LOCAL: what is for this node itself.
@@ -39,6 +45,15 @@ impl Family {
         }
     }
 
+    /// Whether the WAN is to be separated in this family.
+    #[must_use]
+    pub fn is_in(self, routing: &Routing) -> bool {
+        match self {
+            Self::Ipv6 => routing.ipv6,
+            Self::Ipv4 => routing.ipv4,
+        }
+    }
+
     /// `0.0.0.0` or `::`.
     #[must_use]
     pub fn unspecified(self) -> IpAddr {
@@ -49,8 +64,17 @@ impl Family {
     }
 }
 
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv6 => "IPv6",
+            Self::Ipv4 => "IPv4",
+        })
+    }
+}
+
 /// An address and how many bits of it count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
     /// Its other bits are 0.
     pub addr: IpAddr,
@@ -59,6 +83,34 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// The network of an address.
+    #[must_use]
+    pub fn around(addr: IpAddr, len: u8) -> Self {
+        let addr = match addr {
+            IpAddr::V4(addr) => {
+                let host = u32::MAX.checked_shr(len.into()).unwrap_or(0);
+                IpAddr::V4((u32::from(addr) & !host).into())
+            }
+            IpAddr::V6(addr) => {
+                let host = u128::MAX.checked_shr(len.into()).unwrap_or(0);
+                IpAddr::V6((u128::from(addr) & !host).into())
+            }
+        };
+        Self { addr, len }
+    }
+
+    /// Whether all of `other` is within.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.len <= other.len && self.contains(other.addr)
+    }
+
+    /// Whether it is one address.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.len == if self.addr.is_ipv4() { 32 } else { 128 }
+    }
+
     /// Whether `addr` is one of the prefix's addresses.
     #[must_use]
     pub fn contains(&self, addr: IpAddr) -> bool {
@@ -113,10 +165,12 @@ pub struct Route {
     /// Whether it is one next hop of several that the kernel (IPv4) can only
     /// take away together.
     pub multipath: bool,
+    /// What packets are wrapped in (RTA_ENCAP_TYPE, RTA_ENCAP), mostly nothing.
+    pub encap: Vec<RouteAttribute>,
 }
 
 /// What the kernel tells routes of one table apart by, without the metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path {
     kind: u8,
     destination: Prefix,
@@ -148,6 +202,7 @@ impl Route {
             expires: None,
             nexthop: None,
             multipath: false,
+            encap: Vec::new(),
         }
     }
 
@@ -163,10 +218,23 @@ impl Route {
         self.destination.len == 0
     }
 
+    /// Whether it leads through a router or to everywhere, so beyond the link.
+    #[must_use]
+    pub fn leads_away(&self) -> bool {
+        self.is_default() || self.gateway.is_some()
+    }
+
     /// Whether it is ours.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.protocol == PROTOCOL
+        matches!(self.protocol, PROTOCOL | EXCEPTION)
+    }
+
+    /// Whether the kernel told only the number of its nexthop object, and not
+    /// where that leads (`nexthop_compat_mode=0`).
+    #[must_use]
+    pub fn is_told_by_nexthop(&self) -> bool {
+        self.nexthop.is_some() && self.device == 0 && self.kind == RouteType::Unicast
     }
 
     /// Whether its time is over; the kernel keeps it listed for a while.
@@ -199,6 +267,8 @@ impl Route {
             && self.scope == other.scope
             && self.preference == other.preference
             && self.metrics == other.metrics
+            && self.encap == other.encap
+            && (self.protocol == EXCEPTION) == (other.protocol == EXCEPTION)
     }
 }
 
@@ -254,10 +324,10 @@ impl fmt::Display for Prefix {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.family {
-            Family::Ipv4 => "IPv4 rule",
-            Family::Ipv6 => "IPv6 rule",
-        })?;
+        write!(f, "{} rule", self.family)?;
+        if self.others.inverted {
+            f.write_str(" not")?;
+        }
         if let Some(mark) = self.mark {
             write!(f, " fwmark {mark}")?;
         }
@@ -267,7 +337,11 @@ impl fmt::Display for Rule {
             other => write!(f, " action {}", u8::from(other))?,
         }
         write!(f, " priority {}", self.priority)?;
-        if self.others != Others::default() {
+        let plain = Others {
+            inverted: self.others.inverted,
+            ..Others::default()
+        };
+        if self.others != plain {
             f.write_str(" with more conditions")?;
         }
         Ok(())
@@ -280,10 +354,7 @@ pub struct Shown<'a>(pub &'a Route, pub &'a str);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(route, device) = self;
-        f.write_str(match route.family() {
-            Family::Ipv4 => "IPv4 route",
-            Family::Ipv6 => "IPv6 route",
-        })?;
+        write!(f, "{} route", route.family())?;
         match route.kind {
             RouteType::Unicast => {}
             RouteType::Unreachable => f.write_str(" unreachable")?,

@@ -141,7 +141,9 @@ ours() {
 	on node sh -c '
 		for family in -6 -4; do
 			ip $family rule show | grep "proto 54"
-			ip $family route show table all proto 54 | sed "s/ expires [0-9]*sec//; s/ pref medium//; s/ *$//"
+			for proto in 54 55; do
+				ip $family route show table all proto $proto
+			done | sed "s/ expires [0-9]*sec//; s/ pref medium//; s/ *$//"
 		done
 	'
 }

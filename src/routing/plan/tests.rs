@@ -1,15 +1,18 @@
 //! Wanted state and plan on cases written as ip(8) writes them.
 
 mod copies;
+mod leaks;
+mod uplinks;
 
 use rtnetlink::packet_route::route::RouteType;
 use rtnetlink::packet_route::rule::RuleAction;
 
 use super::*;
 use crate::config::{Mark, Routing};
-use crate::routing::kernel::Link;
+use crate::routing::obstacle::Obstacle;
 use crate::routing::route::{Family, MAIN, Others, PROTOCOL, Prefix};
-use crate::routing::wanted::{Obstacle, nothing, unlisted, wanted};
+use crate::routing::state::{Address, Link, Withdrawn};
+use crate::routing::wanted::{nothing, unlisted, wanted};
 
 const STATIC: u8 = 4;
 const RA: u8 = 9;
@@ -99,6 +102,18 @@ fn guard() -> Rule {
     }
 }
 
+/// An address of br-wan.
+fn address(text: &str) -> Address {
+    let (addr, len) = text.split_once('/').unwrap();
+    let addr = addr.parse().unwrap();
+    Address {
+        device: 2,
+        addr,
+        network: Prefix::around(addr, len.parse().unwrap()),
+        preferred: true,
+    }
+}
+
 /// IPv6, both devices there, both rules in place.
 fn present(main: &[&str], table: &[&str]) -> Present {
     let link = |&(index, name): &(u32, &str)| Link {
@@ -108,6 +123,14 @@ fn present(main: &[&str], table: &[&str]) -> Present {
     };
     Present {
         links: DEVICES[..2].iter().map(link).collect(),
+        addresses: [
+            "fe80::2/64",
+            "2001:db8::2/64",
+            "2001:db8:1::2/64",
+            "192.0.2.5/24",
+        ]
+        .map(address)
+        .into(),
         rules: vec![lookup(), guard()],
         main: routes(main),
         table: routes(table),
@@ -157,7 +180,7 @@ fn nothing_there() {
             "add IPv6 rule fwmark 0x1/0x1 lookup 1 priority 1",
             "add IPv6 rule fwmark 0x1/0x1 unreachable priority 2",
             "add IPv6 route 2001:db8:1::/64 dev br-wan table 1 metric 256",
-            "add IPv6 route 2001:db8:2::/48 via fe80::9 dev br-wan table 1 metric 1024",
+            "move IPv6 route 2001:db8:2::/48 via fe80::9 dev br-wan table main metric 1024 to table 1",
             "move IPv6 route default via fe80::1 dev br-wan table main metric 1024 to table 1",
         ]
     );
@@ -280,7 +303,7 @@ fn rules() {
                 others: inverted,
                 ..lookup()
             },
-            "fwmark 0x1/0x1 lookup 1 priority 1 with more conditions",
+            "not fwmark 0x1/0x1 lookup 1 priority 1",
         ),
     ];
     for (rule, words) in wrong {
@@ -343,10 +366,10 @@ fn ours_duplicated_or_in_wrong_places_go() {
     assert_eq!(
         changes(&present),
         [
+            "remove IPv6 route default via fe80::1 dev br-wan table 1 metric 10",
             "remove IPv6 route fe80::/64 dev br-wan table 1 metric 256",
             "remove IPv6 route 2001:db8::/64 dev br-wan table 1 metric 256",
             "remove IPv6 route fe80::/64 dev br-wan table 7 metric 256",
-            "remove IPv6 route default via fe80::1 dev br-wan table 1 metric 10",
             "remove IPv4 route 192.0.2.0/24 dev br-wan table 1",
         ]
     );
@@ -434,15 +457,20 @@ fn validity_of_a_copy() {
     // The router took its advertisement back; what has no lifetime is not its.
     let advertised = format!("{ours} expires 1800");
     let mut present = present(&[], &[UNREACHABLE, &advertised]);
-    present.withdrawn = vec![
-        (2, "fe80::2".parse().unwrap()),
-        (3, "fe80::1".parse().unwrap()),
-    ];
+    let withdrawn = |device, router: &str| Withdrawn {
+        device,
+        router: router.parse().unwrap(),
+        was_default: false,
+    };
+    present.withdrawn = vec![withdrawn(2, "fe80::2"), withdrawn(3, "fe80::1")];
     assert!(changes(&present).is_empty());
-    present.withdrawn.push((2, "fe80::1".parse().unwrap()));
+    present.withdrawn.push(withdrawn(2, "fe80::1"));
     assert_eq!(changes(&present), gone(&advertised));
     present.table = routes(&[UNREACHABLE, ours]);
     assert!(changes(&present).is_empty());
+    // netifd keeps the lifetime of what a router advertised to itself.
+    present.withdrawn[2].was_default = true;
+    assert_eq!(changes(&present), gone(ours));
 }
 
 #[test]
@@ -558,6 +586,8 @@ fn multipath_default_routes_of_ipv4() {
     assert_eq!(
         mixed.obstacles,
         [Obstacle::Mixed {
+            family: Family::Ipv4,
+            destination: "default".into(),
             metric: 0,
             device: "br-wan".into()
         }]
@@ -646,9 +676,9 @@ fn clearing_takes_ours_only() {
             "remove IPv6 rule fwmark 0x1/0x1 lookup 1 priority 1",
             "remove IPv6 rule fwmark 0x1/0x1 unreachable priority 2",
             "remove IPv6 route unreachable default table 1 metric 65535",
-            "remove IPv6 route fe80::/64 dev br-wan table 1 metric 256",
-            "remove IPv6 route fe80::/64 dev br-wan table 1 metric 256",
             "remove IPv6 route default via fe80::1 dev br-wan table 1 metric 9",
+            "remove IPv6 route fe80::/64 dev br-wan table 1 metric 256",
+            "remove IPv6 route fe80::/64 dev br-wan table 1 metric 256",
         ]
     );
 }

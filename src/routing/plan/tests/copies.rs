@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn a_copy_is_ours_and_stands_alone() {
-    let mut linked = route("2001:db8:7::/64 dev br-wan proto 2 metric 256 expires 9 multipath");
+    let mut linked = route("2001:db8:1::/64 dev br-wan proto 2 metric 256 expires 9 multipath");
     linked.nexthop = Some(7);
     linked.scope = RouteScope::Link;
     let mut narrow = route("192.0.2.0/24 dev br-wan");
@@ -25,7 +25,7 @@ fn a_copy_is_ours_and_stands_alone() {
             .find(|copy| copy.destination.addr == network)
             .unwrap()
     };
-    let copy = copy_of("2001:db8:7::");
+    let copy = copy_of("2001:db8:1::");
     assert_eq!((copy.table, copy.protocol), (1, PROTOCOL));
     assert_eq!(
         (copy.expires, copy.nexthop, copy.multipath),
