@@ -446,7 +446,7 @@ on_rule() {
 	on node ip route add 10.9.0.0/24 dev br-wan table 55
 	wait_for 15 grep -q 'routing: in place again' "$LAB_DIR/node/watch.log"
 	goes 10.10.0.1 br-wan mark 1
-	[ "$(watch_log | grep -c 'cannot add IPv4 route 10.10.0.0/16 via 10.9.0.1')" -eq 1 ]
+	[ "$(watch_log | grep -c 'cannot move IPv4 route 10.10.0.0/16 via 10.9.0.1')" -eq 1 ]
 	# And then it sleeps again.
 	wait_for 5 quiet
 }

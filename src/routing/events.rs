@@ -11,7 +11,7 @@ use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::RouteHeader;
 
 use super::message;
-use super::route::{EXCEPTION, PROTOCOL, Prefix};
+use super::route::{EXCEPTION, LOCAL, PROTOCOL, Prefix};
 use crate::config::Routing;
 use crate::netlink::{Bus, Message, Netlink};
 
@@ -20,8 +20,6 @@ use crate::netlink::{Bus, Message, Netlink};
 const BACKLOG: usize = 256 * 1024;
 /// RTA_NH_ID of linux/rtnetlink.h.
 const RTA_NH_ID: u16 = 30;
-/// RT_TABLE_LOCAL of linux/rtnetlink.h.
-const LOCAL: u8 = 255;
 /// Length of struct rtmsg.
 const ROUTE_HEADER: usize = 12;
 /// Length of struct ifinfomsg.
@@ -135,7 +133,7 @@ fn route_concerns_us(payload: &[u8], routing: &Routing, known: &[u32]) -> bool {
     {
         return true;
     }
-    if header.table == LOCAL {
+    if u32::from(header.table) == LOCAL {
         return false;
     }
     let attributes = payload.get(ROUTE_HEADER..).unwrap_or_default();

@@ -59,8 +59,8 @@ fn stop(view: View) -> Option<Rule> {
     let behind = || of_family(view).filter(|rule| !rule.is_ours() && rule.priority > main.priority);
     let first = behind().find(|rule| leads_to_the_wan(view, rule))?;
     // Others' rules between them keep their place.
-    let between = behind().filter(|rule| rule.priority < first.priority);
-    let after = between.last().unwrap_or(main).priority;
+    let mut between = behind().filter(|rule| rule.priority < first.priority);
+    let after = between.next_back().unwrap_or(main).priority;
     Some(Rule {
         family: view.family,
         protocol: PROTOCOL,
