@@ -12,11 +12,14 @@
 mod message;
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ptr;
 
 use message::{Answer, Messages, emit, verdict};
 pub use message::{Message, Refused};
 pub use mnl::Bus;
+use socket2::SockRef;
 
 /// The largest piece of a dump (netlink_dump of net/netlink/af_netlink.c).
 const PIECE: usize = 32 * 1024;
@@ -112,16 +115,14 @@ pub fn whole_dump<T>(
     ))
 }
 
-/// What one call receives, aligned as libmnl wants it: as nlmsghdr is.
-///
-/// It lies on the stack. Kept in each socket, it would be the half of what a
-/// process that watches holds in memory for good.
-#[repr(align(8))]
-struct Buffer([u8; PIECE]);
+/// Room for what one call receives. Only the pages that the kernel writes to
+/// count, and only until the call is over: kept in each socket, or on the stack,
+/// it would be a third of what a process that watches holds in memory for good.
+struct Buffer(Box<[MaybeUninit<u8>]>);
 
 impl Buffer {
     fn new() -> Self {
-        Self([0; PIECE])
+        Self(Box::new_uninit_slice(PIECE))
     }
 }
 
@@ -149,7 +150,7 @@ impl Netlink {
     pub fn listen(bus: Bus, groups: &[u32], backlog: usize) -> io::Result<Self> {
         let joined = groups.iter().fold(0, |all, group| all | 1 << (group - 1));
         let netlink = Self::bind(bus, joined)?;
-        socket2::SockRef::from(&netlink).set_recv_buffer_size(backlog)?;
+        SockRef::from(&netlink).set_recv_buffer_size(backlog)?;
         Ok(netlink)
     }
 
@@ -160,7 +161,7 @@ impl Netlink {
             socket,
             sequence: 0,
         };
-        let options = socket2::SockRef::from(&netlink);
+        let options = SockRef::from(&netlink);
         options.set_nonblocking(true)?;
         // libmnl leaves it open for the programs we start.
         options.set_cloexec(true)?;
@@ -295,11 +296,15 @@ impl Netlink {
 
     fn receive<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Messages<'a>> {
         loop {
-            match self.socket.recv_raw(&mut buffer.0) {
+            // With this flag it tells the length of what did not fit as well.
+            match SockRef::from(self).recv_with_flags(&mut buffer.0, libc::MSG_TRUNC) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 received => {
-                    let bytes = buffer.0.get(..received?);
-                    return Ok(Messages(bytes.unwrap_or_default()));
+                    let received = buffer.0.get(..received?);
+                    let received = received.ok_or(io::Error::from_raw_os_error(libc::ENOSPC))?;
+                    // SAFETY: so many bytes of the buffer were written just now.
+                    let bytes = unsafe { &*(ptr::from_ref(received) as *const [u8]) };
+                    return Ok(Messages(bytes));
                 }
             }
         }
