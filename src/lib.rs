@@ -7,6 +7,7 @@
 //! [`sync`] puts it in place.
 
 pub mod accounts;
+pub mod ask;
 pub mod cli;
 pub mod config;
 pub mod exec;
