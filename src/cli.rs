@@ -10,7 +10,7 @@ use lexopt::ValueExt;
 /// The name under which `exec` is installed too, as Gluon's wrapper was.
 const WRAPPER: &str = "gluon-wan-dns";
 /// For messages.
-const COMMANDS: &str = "resolver, sync, clear, print, status or exec";
+const COMMANDS: &str = "resolver, sync, clear, print, status, trace or exec";
 /// Where UCI keeps its files.
 const CONFIG_DIR: &str = "/etc/config";
 
@@ -43,6 +43,13 @@ pub enum Command {
     Print,
     /// What is in place and what is wrong.
     Status {
+        /// For programs.
+        json: bool,
+    },
+    /// Follow one look-up through all steps.
+    Trace {
+        /// What to look up.
+        name: String,
         /// For programs.
         json: bool,
     },
@@ -79,6 +86,7 @@ Commands:
   clear               remove what sync made, and nothing else
   print               show the redirect table in nft language
   status [--json]     say what is in place and what is wrong
+  trace [--json] NAME follow one look-up step by step: why the VPN does not come up
   exec [--mark] CMD   run CMD with its DNS (--mark: all its traffic) over the WAN
 
 Options:
@@ -140,6 +148,20 @@ healthy.
 
 Exit codes: 0 healthy, 1 not healthy or not known.
 Example: gluon-wan status --json | jq .healthy
+";
+
+const TRACE_HELP: &str = "\
+Usage: gluon-wan [-c DIR] trace [--json] NAME
+
+Looks NAME up once as the VPN daemon does, and shows step by step, with times: the
+server that is asked, whether the redirect took the look-up, what each server of
+the WAN says and by which way it is asked, where a packet to the answer would go,
+and the first thing that is wrong. Needs root.
+
+  --json    one JSON object for programs
+
+Exit codes: 0 the way to NAME is the WAN's, 1 it is not.
+Example: gluon-wan trace vpn.example.org
 ";
 
 const EXEC_HELP: &str = "\
@@ -226,6 +248,7 @@ fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageErro
         "clear" => (Command::Clear, CLEAR_HELP),
         "print" => (Command::Print, PRINT_HELP),
         "status" => (Command::Status { json: false }, STATUS_HELP),
+        "trace" => return trace(parser),
         "exec" => return exec(parser),
         _ => {
             let problem = format!("'{name}' is not a command, expected {COMMANDS}");
@@ -242,6 +265,23 @@ fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageErro
         }
     }
     Ok(command)
+}
+
+fn trace(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
+    let usage_of = "gluon-wan trace";
+    let (mut json, mut wanted) = (false, None);
+    while let Some(arg) = next(parser, usage_of)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Show(TRACE_HELP)),
+            Long("json") => json = true,
+            Value(name) if wanted.is_none() => {
+                wanted = Some(name.string().map_err(|error| wrong(usage_of, error))?);
+            }
+            arg => return Err(wrong(usage_of, arg.unexpected())),
+        }
+    }
+    let name = wanted.ok_or_else(|| wrong(usage_of, "the name to look up is missing"))?;
+    Ok(Command::Trace { name, json })
 }
 
 /// Options end where the command begins; what follows is the command's own.
@@ -332,6 +372,13 @@ mod tests {
             ("gluon-wan clear", Command::Clear),
             ("gluon-wan -c /tmp print", Command::Print),
             ("gluon-wan status --json", Command::Status { json: true }),
+            (
+                "gluon-wan trace --json a.example",
+                Command::Trace {
+                    name: "a.example".into(),
+                    json: true,
+                },
+            ),
             ("gluon-wan sync --watch --help", Command::Show(SYNC_HELP)),
         ] {
             assert_eq!(parsed(line), Ok(command), "{line}");
@@ -392,6 +439,12 @@ mod tests {
                 "command to run is missing",
                 "gluon-wan exec --help",
             ),
+            (
+                "gluon-wan trace",
+                "name to look up is missing",
+                "gluon-wan trace --help",
+            ),
+            ("gluon-wan trace a b", "b", "gluon-wan trace --help"),
             ("gluon-wan exec --frob", "--frob", "gluon-wan exec --help"),
             (
                 "gluon-wan-dns",
@@ -416,6 +469,7 @@ mod tests {
             CLEAR_HELP,
             PRINT_HELP,
             STATUS_HELP,
+            TRACE_HELP,
             EXEC_HELP,
         ] {
             assert!(help.lines().count() <= 24 && help.lines().all(|line| line.len() <= 88));

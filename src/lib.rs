@@ -25,5 +25,6 @@ pub mod resolver;
 pub mod routing;
 pub mod status;
 pub mod sync;
+pub mod trace;
 pub mod wan;
 pub mod watch;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use gluon_wan::cli::{self, Command};
 use gluon_wan::config::Config;
-use gluon_wan::{exec, log, redirect, resolver, status, sync, wan, watch};
+use gluon_wan::{exec, log, redirect, resolver, status, sync, trace, wan, watch};
 
 /// Wrong usage or configuration; 1 is for everything else that fails.
 const EXIT_USAGE: u8 = 2;
@@ -58,6 +58,7 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Sync { watch: true } => watch::run(&invocation.config_dir, load()?)?,
         Command::Clear => sync::clear(&load()?)?,
         Command::Resolver => resolver::run(&invocation.config_dir, load()?)?,
+        Command::Trace { name, json } => return Ok(trace::run(&load()?, &name, json)?),
         Command::Status { json } => {
             return Ok(status::run(&invocation.config_dir, &load()?, json)?);
         }

@@ -290,8 +290,7 @@ watch_mended() {
 	daemon_kill node watch CONT
 	wait_for 5 gluon_wan status
 	daemon_kill node watch KILL
-	wait_for 5 gone "$(daemon_pid node watch)"
-	problem "the watch was killed or broke off"
+	wait_for 5 problem "the watch was killed or broke off"
 	watch_up
 	run -0 gluon_wan status
 	daemon_stop node watch

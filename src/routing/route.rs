@@ -332,7 +332,11 @@ impl fmt::Display for Rule {
             write!(f, " fwmark {mark}")?;
         }
         match self.action {
-            RuleAction::ToTable => write!(f, " lookup {}", self.table)?,
+            RuleAction::ToTable => match self.table {
+                MAIN => f.write_str(" lookup main")?,
+                LOCAL => f.write_str(" lookup local")?,
+                table => write!(f, " lookup {table}")?,
+            },
             RuleAction::Unreachable => f.write_str(" unreachable")?,
             other => write!(f, " action {}", u8::from(other))?,
         }

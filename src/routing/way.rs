@@ -35,6 +35,8 @@ pub struct Packet {
     pub mark: u32,
     /// Its UDP destination port, none where only the address counts.
     pub port: Option<u16>,
+    /// The address that its socket is bound to, none where the kernel chooses.
+    pub source: Option<IpAddr>,
     /// Whose socket sends it.
     pub uid: u32,
 }
@@ -183,6 +185,10 @@ impl Ways {
         header.flags = flags;
         let attributes = &mut request.attributes;
         attributes.push(RouteAttribute::Destination(packet.to.into()));
+        if let Some(source) = packet.source {
+            header.source_prefix_length = header.destination_prefix_length;
+            attributes.push(RouteAttribute::Source(source.into()));
+        }
         attributes.push(RouteAttribute::Mark(packet.mark));
         attributes.push(RouteAttribute::Uid(packet.uid));
         if packet.device != 0 {
@@ -285,7 +291,13 @@ pub fn may_take(rule: &Rule, packet: &Packet) -> bool {
         }
         .contains(packet.to),
         // Only a socket that is bound has its address already.
-        RuleAttribute::Source(_) => from == 0,
+        RuleAttribute::Source(addr) => packet.source.is_some_and(|source| {
+            Prefix {
+                addr: *addr,
+                len: from,
+            }
+            .contains(source)
+        }),
         RuleAttribute::Iifname(name) => name == "lo",
         RuleAttribute::Oifname(name) => packet.device != 0 && device_name(packet.device) == *name,
         RuleAttribute::UidRange(range) => (range.start..=range.end).contains(&packet.uid),
@@ -327,6 +339,7 @@ mod tests {
         device: 0,
         mark: 1,
         port: Some(53),
+        source: None,
         uid: 453,
     };
 

@@ -9,7 +9,7 @@ use super::judge::{Finding, Unseen, Verdict};
 use crate::output::json::Value;
 use crate::pulse::Watch;
 use crate::routing::Difference;
-use crate::routing::way::Course;
+use crate::routing::way::{Course, Way};
 
 /// Grows when a member goes or changes its meaning, not when one is added.
 const FORMAT: u64 = 1;
@@ -130,8 +130,17 @@ fn routing(difference: &Difference) -> Value {
 }
 
 fn asked(asked: &Asked) -> Value {
-    let way = asked.way.as_ref().ok();
-    let (to, device, gateway) = match way.map(|way| &way.course) {
+    let mut members = vec![
+        ("to", asked.packet.to.to_string().into()),
+        ("marked", (asked.packet.mark != 0).into()),
+    ];
+    members.extend(way_members(asked.way.as_ref().ok()));
+    Value::Object(members)
+}
+
+/// Where a packet goes, and who sends it there; all `null` where nobody said.
+pub fn way_members(way: Option<&Way>) -> Vec<(&'static str, Value)> {
+    let (goes, device, gateway) = match way.map(|way| &way.course) {
         Some(Course::Here) => (Some("here"), None, None),
         Some(Course::Out {
             device, gateway, ..
@@ -140,15 +149,13 @@ fn asked(asked: &Asked) -> Value {
         None => (None, None, None),
     };
     let rule = way.and_then(|way| way.rule.as_ref());
-    Value::object([
-        ("to", asked.packet.to.to_string().into()),
-        ("marked", (asked.packet.mark != 0).into()),
-        ("goes", to.into()),
+    vec![
+        ("goes", goes.into()),
         ("device", device.into()),
         ("gateway", gateway.map(ToString::to_string).into()),
         ("rule", rule.map(ToString::to_string).into()),
         ("route", way.and_then(|way| way.route.clone()).into()),
-    ])
+    ]
 }
 
 fn watch(watch: &Watch) -> Value {

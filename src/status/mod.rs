@@ -3,14 +3,16 @@
 //! Data flows one way: [`look`] gathers [`facts`] and changes nothing, [`judge`]
 //! makes a verdict of them, [`words`] and [`json`] show both.
 
-mod facts;
+pub mod facts;
 mod json;
 mod judge;
 mod look;
 mod neighbours;
-mod probe;
+pub mod probe;
 mod process;
 mod words;
+
+pub use json::way_members;
 
 use std::io;
 use std::path::Path;

@@ -8,7 +8,7 @@ use super::Verdict;
 use crate::config::Mark;
 use crate::routing::Difference;
 use crate::routing::route::{Family, LOCAL, Rule};
-use crate::routing::way::{Course, Way};
+use crate::routing::way::{Course, Packet, Way};
 use crate::status::facts::{Asked, Facts, Whereto};
 
 impl Verdict {
@@ -38,6 +38,9 @@ impl Verdict {
                     continue;
                 }
             };
+            if one.packet.source.is_some() && !needs_second_try(asked) {
+                continue;
+            }
             let marked = one.packet.mark != 0;
             let cause = (marked, way.rule.as_ref(), way.route.as_deref());
             let Some(fault) = fault(one, way, &devices, mark) else {
@@ -49,6 +52,17 @@ impl Verdict {
             }
         }
     }
+}
+
+/// Whether an unmarked packet finds no way in IPv6 at the first try.
+fn needs_second_try(asked: &[Asked]) -> bool {
+    let first = asked.iter().find(|one| {
+        let Packet {
+            to, mark, source, ..
+        } = &one.packet;
+        one.to == Whereto::Far && to.is_ipv6() && *mark == 0 && source.is_none()
+    });
+    first.is_some_and(|one| matches!(&one.way, Ok(way) if matches!(way.course, Course::Nowhere(_))))
 }
 
 struct Fault {
@@ -76,6 +90,10 @@ fn fault(one: &Asked, way: &Way, devices: &[&str], mark: Mark) -> Option<Fault> 
         (_, Course::Nowhere(_)) => return None,
         // The home network itself is a neighbour like any other.
         (Whereto::Server(_), Course::Out { gateway: None, .. }) => return None,
+        (_, Course::Out { device, .. }) if is_wan(device) && one.packet.source.is_some() => {
+            let advice = "nothing but `mark_guard` stops them; a default route of the mesh ends it";
+            ("leaks", advice.into())
+        }
         (_, Course::Out { device, .. }) if is_wan(device) => ("leaks", keep_out(way)),
         (_, Course::Out { .. }) => return None,
     };
@@ -93,9 +111,12 @@ fn fault(one: &Asked, way: &Way, devices: &[&str], mark: Mark) -> Option<Fault> 
 
 fn packets(one: &Asked, mark: Mark) -> String {
     let family = family(one.packet.to);
-    let marked = match one.packet.mark {
-        0 => "without the mark".into(),
-        _ => format!("with mark {}", mark),
+    let marked = match (one.packet.mark, one.packet.source) {
+        (0, None) => "without the mark".into(),
+        (0, Some(source)) => {
+            format!("without the mark, which get {source} as there is no other way,")
+        }
+        _ => format!("with mark {mark}"),
     };
     let to = match &one.to {
         Whereto::Server(server) => format!("to the server {server}"),

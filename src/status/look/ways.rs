@@ -31,6 +31,7 @@ pub fn ways(
 ) -> Seen<Vec<Asked>> {
     let mut ways = Ways::open().map_err(|error| log::chain(&error))?;
     let mut asked = Vec::new();
+    let root = geteuid().as_raw();
     for (to, addr, device, port) in destinations(devices, servers) {
         let managed = match Family::of(addr) {
             Family::Ipv4 => routing.ipv4,
@@ -40,12 +41,12 @@ pub fn ways(
             continue;
         }
         for mark in [routing.mark.value, 0] {
-            let root = geteuid().as_raw();
             let packet = Packet {
                 to: addr,
                 device,
                 mark,
                 port,
+                source: None,
                 uid: if mark == 0 {
                     root
                 } else {
@@ -57,7 +58,29 @@ pub fn ways(
             asked.push(Asked { to, packet, way });
         }
     }
+    if routing.ipv6 {
+        asked.extend(second_try(&mut ways, devices, root));
+    }
     Ok(asked)
+}
+
+/// When IPv6 finds no way for an unbound socket, the kernel picks a source address
+/// by itself, often one of the WAN's, and tries again with that
+/// (ip6_dst_lookup_tail of net/ipv6/ip6_output.c): rules for that address count.
+fn second_try(ways: &mut Ways, devices: &[Device], uid: u32) -> Option<Asked> {
+    let mut links = devices.iter().filter_map(|device| device.link.as_ref());
+    let source = links.find_map(|link| link.global.iter().find(|addr| addr.is_ipv6()))?;
+    let packet = Packet {
+        to: FAR[0],
+        device: 0,
+        mark: 0,
+        port: None,
+        source: Some(*source),
+        uid,
+    };
+    let way = ways.of(&packet).map_err(|refused| refused.to_string());
+    let to = Whereto::Far;
+    Some(Asked { to, packet, way })
 }
 
 type Destination = (Whereto, IpAddr, u32, Option<u16>);

@@ -56,6 +56,7 @@ fn asked(to: Whereto, addr: &str, mark: u32, course: Course, table: u32) -> Aske
         device: 0,
         mark,
         port: None,
+        source: None,
         uid: 0,
     };
     Asked {
@@ -179,4 +180,23 @@ fn one_cause_is_one_problem_and_what_is_due_is_told_alone() {
     facts = healthy();
     facts.ways = Err("why".into());
     assert_eq!(judge(&facts).unseen.len(), 1);
+}
+
+#[test]
+fn a_source_that_the_kernel_picks_counts_only_where_it_would_pick_one() {
+    let bound = || {
+        let mut one = far(0, out("br-wan", Some("fe80::77")), 1);
+        one.packet.source = Some("2001:db8:77::2".parse().unwrap());
+        one
+    };
+    let mut facts = healthy();
+    facts.ways = Ok([as_promised(), vec![bound()]].concat());
+    assert!(judge(&facts).problems.is_empty(), "the mesh has a way");
+    let nowhere = far(0, Course::Nowhere("unreachable".into()), 254);
+    let (part, what, _) = problem(vec![nowhere, bound()]);
+    assert_eq!(part, "leaks");
+    assert!(
+        what.contains("get 2001:db8:77::2 as there is no other way"),
+        "{what}"
+    );
 }
