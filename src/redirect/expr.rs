@@ -20,9 +20,10 @@ use super::raw::Raw;
 pub enum Expr {
     /// Loads what is known about the packet into the register.
     Meta(Meta),
-    /// Loads `length` bytes at `offset` of the transport header, which ICMP has
-    /// as well, in network order.
-    Transport {
+    /// Loads bytes of the packet, in network order.
+    Payload {
+        /// Of which header.
+        header: Header,
         /// In bytes.
         offset: u32,
         /// In bytes.
@@ -46,6 +47,11 @@ pub enum Expr {
     Load(Vec<u8>),
     /// Writes the register into the packet's meta data.
     SetMeta(Meta),
+    /// Loads what conntrack knows about the packet.
+    Ct(Ct),
+    /// Loads the address of the router that an IPv6 packet goes to; where there is
+    /// none on its way, of its destination.
+    Nexthop6,
     /// `ct original zone set`: the flow's original direction is looked for, and
     /// made, in the conntrack zone whose number (2 bytes, host order) is in the
     /// register.
@@ -68,6 +74,8 @@ pub enum Meta {
     /// The group of the process that made the socket. A packet without one
     /// matches no rule that asks for it.
     SkGid,
+    /// The user likewise.
+    SkUid,
     /// The transport protocol: one byte, IPPROTO_*.
     L4Proto,
     /// The packet mark.
@@ -81,8 +89,9 @@ pub enum Meta {
 }
 
 impl Meta {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::SkGid,
+        Self::SkUid,
         Self::L4Proto,
         Self::Mark,
         Self::NfProto,
@@ -94,6 +103,7 @@ impl Meta {
     fn key(self) -> u32 {
         let key = match self {
             Self::SkGid => libc::NFT_META_SKGID,
+            Self::SkUid => libc::NFT_META_SKUID,
             Self::L4Proto => libc::NFT_META_L4PROTO,
             Self::Mark => libc::NFT_META_MARK,
             Self::NfProto => libc::NFT_META_NFPROTO,
@@ -105,6 +115,46 @@ impl Meta {
 
     fn of_key(key: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|meta| meta.key() == key)
+    }
+}
+
+/// Headers of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Header {
+    /// IPv4 or IPv6.
+    Network,
+    /// TCP, UDP, and ICMP as well.
+    Transport,
+}
+
+impl Header {
+    /// NFT_PAYLOAD_*.
+    fn base(self) -> u32 {
+        let base = match self {
+            Self::Network => libc::NFT_PAYLOAD_NETWORK_HEADER,
+            Self::Transport => libc::NFT_PAYLOAD_TRANSPORT_HEADER,
+        };
+        base as u32
+    }
+}
+
+/// What conntrack knows about a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ct {
+    /// Its state, as one bit of 32, in host order.
+    State,
+    /// One byte: 0 as the first packet of the flow, 1 as the reply.
+    Direction,
+}
+
+impl Ct {
+    /// NFT_CT_*.
+    fn key(self) -> u32 {
+        let key = match self {
+            Self::State => libc::NFT_CT_STATE,
+            Self::Direction => libc::NFT_CT_DIRECTION,
+        };
+        key as u32
     }
 }
 
@@ -188,6 +238,9 @@ mod attr {
     pub const REDIR_REG_PROTO_MIN: u16 = 1;
     pub const REDIR_REG_PROTO_MAX: u16 = 2;
     pub const REDIR_FLAGS: u16 = 3;
+    pub const RT_DREG: u16 = 1;
+    pub const RT_KEY: u16 = 2;
+    pub const CT_DREG: u16 = 1;
     pub const CT_KEY: u16 = 2;
     pub const CT_DIRECTION: u16 = 3;
     pub const CT_SREG: u16 = 4;
@@ -196,6 +249,8 @@ mod attr {
 const REG_1: Option<u32> = Some(Register::Reg1 as u32);
 /// A port is given (NF_NAT_RANGE_PROTO_SPECIFIED of linux/netfilter/nf_nat.h).
 const PROTO_SPECIFIED: u32 = 2;
+/// NFT_RT_NEXTHOP6 of linux/netfilter/nf_tables.h.
+const NEXTHOP6: u32 = 2;
 /// IP_CT_DIR_ORIGINAL of linux/netfilter/nf_conntrack_tuple_common.h.
 const ORIGINAL: u8 = 0;
 
@@ -212,6 +267,7 @@ impl Expr {
             b"cmp" => Self::read_cmp(data),
             b"lookup" => Self::read_lookup(data, sets),
             b"ct" => Self::read_ct(data),
+            b"rt" => Self::read_rt(data),
             b"counter" => Some(Self::Counter),
             b"immediate" => Self::read_immediate(data),
             b"redir" => Self::read_redirect(data),
@@ -230,9 +286,11 @@ impl Expr {
     }
 
     fn read_payload(data: Attrs) -> Option<Self> {
-        let is_transport = data.u32(attr::PAYLOAD_DREG) == REG_1
-            && data.u32(attr::PAYLOAD_BASE) == Some(libc::NFT_PAYLOAD_TRANSPORT_HEADER as u32);
-        is_transport.then_some(Self::Transport {
+        (data.u32(attr::PAYLOAD_DREG) == REG_1).then_some(())?;
+        let base = data.u32(attr::PAYLOAD_BASE)?;
+        let mut headers = [Header::Network, Header::Transport].into_iter();
+        Some(Self::Payload {
+            header: headers.find(|header| header.base() == base)?,
             offset: data.u32(attr::PAYLOAD_OFFSET)?,
             length: data.u32(attr::PAYLOAD_LEN)?,
         })
@@ -270,10 +328,21 @@ impl Expr {
     }
 
     fn read_ct(data: Attrs) -> Option<Self> {
+        if data.u32(attr::CT_DREG) == REG_1 && data.get(attr::CT_DIRECTION).is_none() {
+            let key = data.u32(attr::CT_KEY)?;
+            let mut all = [Ct::State, Ct::Direction].into_iter();
+            return all.find(|ct| ct.key() == key).map(Self::Ct);
+        }
         let sets_zone = data.u32(attr::CT_SREG) == REG_1
             && data.u32(attr::CT_KEY) == Some(libc::NFT_CT_ZONE as u32)
             && data.get(attr::CT_DIRECTION) == Some(&[ORIGINAL]);
         sets_zone.then_some(Self::SetOriginalZone)
+    }
+
+    fn read_rt(data: Attrs) -> Option<Self> {
+        let is_nexthop =
+            data.u32(attr::RT_DREG) == REG_1 && data.u32(attr::RT_KEY) == Some(NEXTHOP6);
+        is_nexthop.then_some(Self::Nexthop6)
     }
 
     fn read_immediate(data: Attrs) -> Option<Self> {
@@ -314,15 +383,26 @@ impl Expr {
                     .u32(sys::NFTNL_EXPR_META_KEY, meta.key())
                     .u32(sys::NFTNL_EXPR_META_SREG, reg_1),
             ),
-            Self::Transport { offset, length } => rule.add_expr(
+            Self::Payload {
+                header,
+                offset,
+                length,
+            } => rule.add_expr(
                 &Raw::new(c"payload")
-                    .u32(
-                        sys::NFTNL_EXPR_PAYLOAD_BASE,
-                        libc::NFT_PAYLOAD_TRANSPORT_HEADER as u32,
-                    )
+                    .u32(sys::NFTNL_EXPR_PAYLOAD_BASE, header.base())
                     .u32(sys::NFTNL_EXPR_PAYLOAD_OFFSET, *offset)
                     .u32(sys::NFTNL_EXPR_PAYLOAD_LEN, *length)
                     .u32(sys::NFTNL_EXPR_PAYLOAD_DREG, reg_1),
+            ),
+            Self::Ct(ct) => rule.add_expr(
+                &Raw::new(c"ct")
+                    .u32(sys::NFTNL_EXPR_CT_KEY, ct.key())
+                    .u32(sys::NFTNL_EXPR_CT_DREG, reg_1),
+            ),
+            Self::Nexthop6 => rule.add_expr(
+                &Raw::new(c"rt")
+                    .u32(sys::NFTNL_EXPR_RT_KEY, NEXTHOP6)
+                    .u32(sys::NFTNL_EXPR_RT_DREG, reg_1),
             ),
             Self::Bitwise { mask, xor } => rule.add_expr(&Bitwise::new(*mask, *xor)),
             Self::Equals(value) => rule.add_expr(&Cmp::new(CmpOp::Eq, value.as_slice())),

@@ -61,6 +61,8 @@ pub struct Present {
     pub unredirected: Counted,
     /// Errors about late answers that were stopped.
     pub errors: Counted,
+    /// What was stopped since it would have used the WAN without the mark.
+    pub unmarked: Counted,
 }
 
 /// nf_tables of this network namespace.
@@ -199,6 +201,7 @@ impl Kernel {
             stopped: counted(mark::GUARD),
             unredirected: counted(dns::GUARD),
             errors: counted(dns::ERRORS),
+            unmarked: counted(mark::WAN_GUARD),
         });
         Ok(Snapshot { present, is_whole })
     }

@@ -1,4 +1,5 @@
-//! The chains that keep what is marked for the WAN out of everything else.
+//! The chains that keep what is marked for the WAN out of everything else, and what is
+//! not out of the WAN.
 //!
 //! Routing sees to that with rules and routes, and puts them back when somebody takes
 //! them away. Until it has, a marked packet would go where all others go, into the mesh;
@@ -14,6 +15,8 @@ use crate::config::{Mark, Routing};
 
 /// The chain that stops what is marked and would leave elsewhere.
 pub const GUARD: &str = "mark_guard";
+/// The chain that stops what is not marked and would use the WAN.
+pub const WAN_GUARD: &str = "wan_guard";
 /// The chain that gives marks back.
 const RESTORE: &str = "mark_restore";
 
@@ -60,6 +63,35 @@ pub fn guard(routing: &Routing, devices: &[String], base: Base) -> Chain {
             statements,
             comment: Some(comment.into()),
         }],
+    }
+}
+
+/// Stops what a program of this host sends into the WAN through a router without the
+/// mark. Rules keep most of it back; but where the mesh has no route, Linux chooses a
+/// source for an IPv6 packet by itself and looks again, and rules of others lead what has
+/// an address of the WAN there (netifd's, for the answers that this host owes).
+pub fn wan_guard(mark: Mark, devices: &[String], base: Base) -> Chain {
+    let elsewhere = devices.iter().cloned().map(Statement::NotThrough);
+    Chain {
+        name: WAN_GUARD,
+        base,
+        rules: vec![
+            Rule {
+                statements: elsewhere.chain([Statement::Accept]).collect(),
+                comment: None,
+            },
+            Rule {
+                statements: vec![
+                    Statement::ByIpv6Router,
+                    Statement::NotMarked(mark),
+                    Statement::Sent,
+                    Statement::OfOwnFlow,
+                    Statement::Counter,
+                    Statement::Drop,
+                ],
+                comment: Some("gluon-wan: what has no mark uses no router of the WAN".into()),
+            },
+        ],
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use nftnl::nftnl_sys::libc;
 
-use super::expr::{Expr, Meta, Set};
+use super::expr::{Ct, Expr, Header, Meta, Set};
 use crate::config::Mark;
 
 /// IFNAMSIZ of linux/if.h.
@@ -34,6 +34,16 @@ pub enum Statement {
     ToAny(BTreeSet<u16>),
     /// The packet has this mark.
     Marked(Mark),
+    /// The packet has another mark, or none.
+    NotMarked(Mark),
+    /// A program has sent it: it has a socket. What is forwarded has none, nor have
+    /// the answers of the kernel itself.
+    Sent,
+    /// It belongs to a flow that began on its side.
+    OfOwnFlow,
+    /// An IPv6 packet that leaves by way of a router, which has a link-local address,
+    /// as all have that are found by router advertisements.
+    ByIpv6Router,
     /// The packet is of this family.
     OfFamily(Family),
     /// It leaves through this device.
@@ -156,11 +166,32 @@ impl Statement {
                 vec![DESTINATION_PORT, among(ports, one, Set::Ports)]
             }
             Self::Marked(mark) => {
-                let bits = (mark.mask != u32::MAX).then_some(leave(mark.mask));
                 let equals = Expr::Equals(mark.value.to_ne_bytes().into());
-                let load = [Expr::Meta(Meta::Mark)];
-                load.into_iter().chain(bits).chain([equals]).collect()
+                [bits_of(*mark), vec![equals]].concat()
             }
+            Self::NotMarked(mark) => {
+                let differs = Expr::Differs(mark.value.to_ne_bytes().into());
+                [bits_of(*mark), vec![differs]].concat()
+            }
+            Self::Sent => vec![
+                Expr::Meta(Meta::SkUid),
+                Expr::Differs(NOBODY.to_ne_bytes().into()),
+            ],
+            Self::OfOwnFlow => vec![
+                Expr::Ct(Ct::State),
+                leave(ESTABLISHED | NEW),
+                Expr::Differs(vec![0; 4]),
+                Expr::Ct(Ct::Direction),
+                Expr::Equals(vec![0]),
+            ],
+            Self::ByIpv6Router => vec![
+                Expr::Meta(Meta::NfProto),
+                Expr::Equals(vec![Family::Ipv6.number()]),
+                IPV6_DESTINATION,
+                Expr::Differs(LINK_LOCAL.into()),
+                Expr::Nexthop6,
+                Expr::Equals(LINK_LOCAL.into()),
+            ],
             Self::OfFamily(family) => vec![
                 Expr::Meta(Meta::NfProto),
                 Expr::Equals(vec![family.number()]),
@@ -211,10 +242,32 @@ impl Statement {
 }
 
 /// Bytes 2 and 3 of the header in TCP and UDP.
-const DESTINATION_PORT: Expr = Expr::Transport {
+const DESTINATION_PORT: Expr = Expr::Payload {
+    header: Header::Transport,
     offset: 2,
     length: 2,
 };
+/// The start of the address.
+const IPV6_DESTINATION: Expr = Expr::Payload {
+    header: Header::Network,
+    offset: 24,
+    length: 2,
+};
+/// How link-local addresses start in practice, fe80::/16.
+const LINK_LOCAL: [u8; 2] = [0xfe, 0x80];
+/// The one number that no user has.
+const NOBODY: u32 = u32::MAX;
+/// Bits of conntrack's state (NF_CT_STATE_BIT of linux/netfilter/nf_conntrack_common.h).
+const ESTABLISHED: u32 = 2;
+const NEW: u32 = 8;
+
+/// The bits of the packet mark that count.
+fn bits_of(mark: Mark) -> Vec<Expr> {
+    let bits = (mark.mask != u32::MAX).then_some(leave(mark.mask));
+    std::iter::once(Expr::Meta(Meta::Mark))
+        .chain(bits)
+        .collect()
+}
 
 /// nft needs no set for one element.
 fn among<T: Copy + Ord>(
@@ -258,7 +311,11 @@ fn padded(device: &str) -> Vec<u8> {
 
 fn unreachable_about(family: Family, source_port: u16) -> Vec<Expr> {
     let icmp = family.icmp();
-    let at = |offset, length| Expr::Transport { offset, length };
+    let at = |offset, length| Expr::Payload {
+        header: Header::Transport,
+        offset,
+        length,
+    };
     vec![
         Expr::Meta(Meta::NfProto),
         Expr::Equals(vec![family.number()]),
@@ -287,6 +344,17 @@ impl fmt::Display for Statement {
             }
             Self::Marked(Mark { value, mask }) => {
                 write!(f, "meta mark & {mask:#010x} == {value:#010x}")
+            }
+            Self::NotMarked(Mark { value, mask }) if *mask == u32::MAX => {
+                write!(f, "meta mark != {value:#010x}")
+            }
+            Self::NotMarked(Mark { value, mask }) => {
+                write!(f, "meta mark & {mask:#010x} != {value:#010x}")
+            }
+            Self::Sent => write!(f, "meta skuid != {NOBODY}"),
+            Self::OfOwnFlow => write!(f, "ct state established,new ct direction original"),
+            Self::ByIpv6Router => {
+                write!(f, "ip6 daddr != fe80::/16 rt ip6 nexthop fe80::/16")
             }
             Self::OfFamily(family) => write!(f, "meta nfproto {}", family.name()),
             Self::Through(device) => write!(f, "oifname \"{}\"", quoted(device)),

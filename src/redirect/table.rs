@@ -95,6 +95,9 @@ fn chains(
         dns::error_guard(devices),
         mark::guard(routing, devices, leaving),
     ];
+    if routing.ipv6 && !devices.is_empty() {
+        chains.push(mark::wan_guard(routing.mark, devices, leaving));
+    }
     if !groups.is_empty() {
         first.rules.insert(0, dns::own_flows(gids, port));
         chains.insert(0, dns::redirect(groups, gids, port));

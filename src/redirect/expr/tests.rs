@@ -68,7 +68,8 @@ fn verdict(code: u32) -> Vec<u8> {
     bytes
 }
 
-const DPORT: Expr = Expr::Transport {
+const DPORT: Expr = Expr::Payload {
+    header: Header::Transport,
     offset: 2,
     length: 2,
 };
@@ -128,6 +129,9 @@ fn the_kernels_bytes_are_understood() {
             "ct",
             &[(2, &n(17)), (3, &[0]), (4, REG)],
         ),
+        (Expr::Ct(Ct::State), "ct", &[(2, &n(0)), (1, REG)]),
+        (Expr::Ct(Ct::Direction), "ct", &[(2, &n(1)), (1, REG)]),
+        (Expr::Nexthop6, "rt", &[(2, &n(2)), (1, REG)]),
         (Expr::Redirect, "redir", &[(1, REG), (2, REG), (3, &n(2))]),
         (Expr::Redirect, "redir", &[(1, REG), (3, &n(2))]),
     ] {
@@ -139,13 +143,13 @@ fn the_kernels_bytes_are_understood() {
 fn another_form_is_another_expression() {
     let n = |number: u8| [0, 0, 0, number];
     for (name, data) in [
-        // uid; another register; loaded and set at once.
-        ("meta", &[(2, &n(10)[..]), (1, REG)][..]),
+        // The device's index; another register; loaded and set at once.
+        ("meta", &[(2, &n(4)[..]), (1, REG)][..]),
         ("meta", &[(2, &n(11)), (1, &n(2))]),
         ("meta", &[(2, &n(3)), (3, &n(2))]),
         ("meta", &[(2, &n(3)), (1, REG), (3, REG)]),
-        // The network header; another register; no length.
-        ("payload", &[(1, REG), (2, &n(1)), (3, &n(2)), (4, &n(2))]),
+        // The link's header; another register; no length.
+        ("payload", &[(1, REG), (2, &n(0)), (3, &n(2)), (4, &n(2))]),
         ("payload", &[(1, &n(2)), (2, &n(2)), (3, &n(2)), (4, &n(2))]),
         ("payload", &[(1, REG), (2, &n(2)), (3, &n(2))]),
         // Less than; another register; no value.
@@ -169,6 +173,9 @@ fn another_form_is_another_expression() {
         ("ct", &[(2, &n(17)), (3, &[1]), (4, REG)]),
         ("ct", &[(2, &n(3)), (3, &[0]), (4, REG)]),
         ("ct", &[(2, &n(17)), (3, &[0]), (1, REG)]),
+        // The nexthop of IPv4; another register.
+        ("rt", &[(2, &n(1)), (1, REG)]),
+        ("rt", &[(2, &n(2)), (1, &n(2))]),
         // A range; at random; without a port.
         ("redir", &[(1, REG), (2, &n(2)), (3, &n(2))]),
         ("redir", &[(1, REG), (2, REG), (3, &n(6))]),
@@ -194,7 +201,12 @@ fn what_libnftnl_writes_reads_as_it_was_meant() {
         Expr::Equals(vec![1, 2, 3, 4]),
         Expr::Meta(Meta::L4Proto),
         DPORT,
-        Expr::Transport {
+        Expr::Ct(Ct::State),
+        Expr::Ct(Ct::Direction),
+        Expr::Nexthop6,
+        Expr::Meta(Meta::SkUid),
+        Expr::Payload {
+            header: Header::Network,
             offset: 48,
             length: 1,
         },
