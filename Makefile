@@ -22,7 +22,7 @@ MUTANTS = src/config/*.rs
 BUILD_DEPS = gcc libc6-dev pkg-config libnftnl-dev libmnl-dev
 LAB_DEPS = nftables iproute2 iputils-ping util-linux busybox dnsmasq-base ndisc6 fastd bind9-dnsutils
 TEST_DEPS = bats jq python3 libjson-c-dev python3-jsonschema radvd knot knot-dnsutils nsd curl musl-tools gcc libc6-dev \
-	binutils conntrack strace tcpdump procps netbase
+	binutils conntrack iptables strace tcpdump procps netbase
 LINT_DEPS = shellcheck jq git
 # Besides, of Debian's second toolchain: it has a standard library for arm64.
 CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross \

@@ -3,7 +3,7 @@
 look-ups does: a new socket, and so a new source port, for each.
 
 usage: query-loop.py [--gid GID] [--server ADDR] [--name NAME] [--tcp]
-                     [--source-port PORT] [--count N] [--pause SECONDS]
+                     [--source-port PORT] [--device DEV] [--count N] [--pause SECONDS]
                      [--timeout SECONDS] LOG
 
 Every query adds one character to LOG: the last digit of the address in the
@@ -36,6 +36,8 @@ def ask(args, number):
     with socket.socket(family, kind) as client:
         client.settimeout(args.timeout)
         try:
+            if args.device:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, args.device.encode())
             if args.source_port:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 client.bind(("", args.source_port))
@@ -57,6 +59,7 @@ def main():
     parser.add_argument("--name", default="who.test")
     parser.add_argument("--tcp", action="store_true")
     parser.add_argument("--source-port", type=int)
+    parser.add_argument("--device")
     parser.add_argument("--count", type=int, default=sys.maxsize)
     parser.add_argument("--pause", type=float, default=0)
     parser.add_argument("--timeout", type=float, default=1.0)
