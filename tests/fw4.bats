@@ -144,6 +144,33 @@ twenty_rounds() {
 	[ "$(ls "$dir")" = redirect.nft ]
 }
 
+@test "no directory on the way to the file may be a link or somebody else's: nothing is written, the table is in place" {
+	local way=$BATS_TEST_TMPDIR/run victim=$BATS_TEST_TMPDIR/victim planted
+	for planted in "ln -s $victim $way" "ln -s $victim $way/below" "install -d -m 777 $way/below" \
+		"install -d -m 1777 $way/below" "install -d -o 65534 $way/below" "touch $way/below"; do
+		echo "$planted" >&2
+		rm -rf "$way"
+		install -d -m 755 "$victim" "$way"
+		[ "${planted##*/}" != run ] || rmdir "$way"
+		eval "$planted"
+		INCLUDE=$way/below/redirect.nft
+		configure 54 800
+		run -1 gluon_wan sync
+		[[ "$output" == *"include: $way"*": must be a directory, and no link, that belongs to root"* ]]
+		listed
+		[ -z "$(ls "$victim")" ]
+		run ls "$way/below/"
+		[ "${#lines[@]}" -eq 0 ] || [ "$status" -ne 0 ]
+		run -1 gluon_wan clear
+		run -1 listed
+	done
+	# A directory like /tmp above one of root's will do.
+	rm -rf "$way"
+	install -d -m 1777 "$way"
+	gluon_wan sync
+	[ -s "$INCLUDE" ]
+}
+
 # killed_while_writing: leaves what a killed process does. Its number is free again.
 killed_while_writing() {
 	mkdir -p "$(dirname "$INCLUDE")"
@@ -230,7 +257,7 @@ fake_nft() {
 	# The mount is seen in there only.
 	inside bash -e <<-'EOF'
 		dir=$(dirname "$INCLUDE")
-		mount -t tmpfs -o size=8k tmpfs "$dir"
+		mount -t tmpfs -o size=8k,mode=755 tmpfs "$dir"
 		cp "$BATS_TEST_TMPDIR/old" "$INCLUDE"
 		head -c 8192 /dev/zero >"$dir/full" 2>/dev/null || true
 		if "$GLUON_WAN" -c "$CONFIG" sync 2>"$BATS_TEST_TMPDIR/full"; then exit 1; fi

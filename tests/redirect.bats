@@ -420,6 +420,23 @@ redirects() {
 	[ "$(handle)" = "$before" ]
 }
 
+@test "what the watch writes itself is no news to it" {
+	local calls=$BATS_TEST_TMPDIR/calls watch
+	start "$GLUON_WAN" -c "$CONFIG" sync --watch
+	watch=$!
+	eventually listed
+	start strace -qq -f -e trace=sendto,sendmsg -o "$calls" -p "$watch"
+	eventually grep -q "TracerPid:.[1-9]" "/proc/$watch/status"
+	inside nft delete table inet gluon_wan
+	eventually listed
+	# An event of others that does not concern us ends the wait for a look too many.
+	inside nft add table inet other
+	sleep 0.5
+	# One look finds it missing, one finds it right.
+	[ "$(grep -c NFT_MSG_GETTABLE "$calls")" -eq 2 ]
+	[ "$(grep -c NFT_MSG_NEWTABLE "$calls")" -ge 1 ]
+}
+
 @test "the watch survives more events than its socket holds" {
 	local golden="$BATS_TEST_TMPDIR/golden" watch rule
 	gluon_wan print >"$golden"

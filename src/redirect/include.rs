@@ -5,9 +5,9 @@
 //! old one stays until nft has said yes to the new one.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -16,12 +16,11 @@ use std::time::{Duration, Instant};
 use nftnl::nftnl_sys::libc;
 use nix::unistd::geteuid;
 
-use super::Outcome;
 use super::table::{NAME, Table};
+use super::{Outcome, directory};
 
 /// Readable for all, as fw4's own files are.
 const FILE_MODE: u32 = 0o644;
-const DIR_MODE: u32 = 0o755;
 /// Between the file's name and the number of the process, as long as it is
 /// written. A name that nobody else gives to a file of theirs.
 const TEMPORARY: &str = ".gluon-wan-";
@@ -34,7 +33,10 @@ const COMPLAINT_BYTES: u64 = 1000;
 /// Why the file is not as it must be. The old one stays.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file or directory could not be made, written or removed.
+    /// Its directory is not root's alone, or cannot be made.
+    #[error(transparent)]
+    Directory(#[from] directory::Error),
+    /// The file could not be made, written or removed.
     #[error("{}: {action}", path.display())]
     File {
         /// Which.
@@ -76,7 +78,8 @@ pub fn text(table: &Table) -> String {
 
 /// Writes the file whole and checked, unless it is right already.
 ///
-/// Its directory is made when it is missing. The new content goes to a file of
+/// Its directory is made when it is missing, and has to be root's alone, since what
+/// lies there becomes the firewall. The new content goes to a file of
 /// another name beside it, is checked with `nft -c` where there is an nft, and
 /// renamed.
 ///
@@ -84,15 +87,10 @@ pub fn text(table: &Table) -> String {
 /// What failed. The old file stays then.
 pub fn write(path: &Path, table: &Table) -> Result<Outcome, Error> {
     let text = text(table);
-    if is_right(path, text.as_bytes()) {
+    if directory::check(dir_of(path), false).is_ok() && is_right(path, text.as_bytes()) {
         return Ok(Outcome::Unchanged);
     }
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIR_MODE)
-        .create(dir)
-        .map_err(failed(dir, "the directory cannot be made"))?;
+    directory::check(dir_of(path), true)?;
     let new = Temporary::create(path, text.as_bytes())?;
     check(path, &new.path)?;
     fs::rename(&new.path, path).map_err(failed(path, "cannot be replaced"))?;
@@ -104,12 +102,20 @@ pub fn write(path: &Path, table: &Table) -> Result<Outcome, Error> {
 /// # Errors
 /// What failed.
 pub fn remove(path: &Path) -> Result<Outcome, Error> {
+    match directory::check(dir_of(path), false) {
+        Err(error) if error.is_not_there() => return Ok(Outcome::Unchanged),
+        result => result?,
+    }
     Temporary::sweep(path);
     match fs::remove_file(path) {
         Ok(()) => Ok(Outcome::Written),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Outcome::Unchanged),
         Err(error) => Err(failed(path, "cannot be removed")(error)),
     }
+}
+
+fn dir_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
 }
 
 fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -180,8 +186,7 @@ impl Temporary {
     /// theirs: /var/run is memory. Best effort; what cannot be removed is in
     /// nobody's way.
     fn sweep(target: &Path) {
-        let dir = target.parent().unwrap_or(Path::new("/"));
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(dir_of(target)).into_iter().flatten().flatten() {
             let left = Self::writer(target, &entry.file_name())
                 .is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists());
             if left {

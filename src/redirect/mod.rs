@@ -9,6 +9,7 @@
 
 mod attrs;
 mod chain;
+mod directory;
 mod dns;
 mod error;
 mod events;
