@@ -51,9 +51,9 @@ sends() {
 	inside "$ROOT/tests/helpers/datagram.py" "$@"
 }
 
-# mesh_vpn_dns [PROGRAM]: Gluon's rule for firewall3, as gluon-mesh-vpn-core has it.
+# Gluon's rule for firewall3, as gluon-mesh-vpn-core has it.
 mesh_vpn_dns() {
-	inside "${1:-iptables-legacy}" -t nat -A OUTPUT -p udp -m owner --gid-owner 800 \
+	inside iptables-legacy -t nat -A OUTPUT -p udp -m owner --gid-owner 800 \
 		--dport 53 -j REDIRECT --to-ports 54
 }
 
