@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
+use crate::input::Shown;
+
 /// The name under which `exec` is installed too, as Gluon's wrapper was.
 const WRAPPER: &str = "gluon-wan-dns";
 /// For messages.
-const COMMANDS: &str = "resolver, sync, clear, print, status, trace or exec";
+const COMMANDS: &str = "resolver, sync, clear, print, config, status, trace or exec";
 /// Where UCI keeps its files.
 const CONFIG_DIR: &str = "/etc/config";
 
@@ -41,6 +43,11 @@ pub enum Command {
     Clear,
     /// The redirect table in nft language.
     Print,
+    /// The configuration in force.
+    Config {
+        /// Only what the resolver has from its start to its end.
+        fixed: bool,
+    },
     /// What is in place and what is wrong.
     Status {
         /// For programs.
@@ -85,6 +92,7 @@ Commands:
   sync [--watch]      put redirect, rule and routes in place; --watch keeps them so
   clear               remove what sync made, and nothing else
   print               show the redirect table in nft language
+  config [--fixed]    show the configuration in force, with all defaults
   status [--json]     say what is in place and what is wrong
   trace [--json] NAME follow one look-up step by step: why the VPN does not come up
   exec [--mark] CMD   run CMD with its DNS (--mark: all its traffic) over the WAN
@@ -135,6 +143,21 @@ Usage: gluon-wan [-c DIR] print
 Shows the redirect table in nft language, as sync makes it. Needs no root.
 
 Example: gluon-wan print | nft -c -f -
+";
+
+const CONFIG_HELP: &str = "\
+Usage: gluon-wan [-c DIR] config [--fixed]
+
+Shows the configuration that the files come to: each option with its value, its
+default and what it is for. Where a file has a mistake, this is what a service
+that starts now would use. Only what is committed counts. Needs no root.
+
+  --fixed   one line of what a running resolver cannot change: when it is
+            another one, the resolver has to be started anew; nothing where the
+            file is refused
+
+Exit codes: 0, or 2 where the configuration has a mistake.
+Example: gluon-wan config | grep -B1 port
 ";
 
 const STATUS_HELP: &str = "\
@@ -247,11 +270,17 @@ fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageErro
         "sync" => (Command::Sync { watch: false }, SYNC_HELP),
         "clear" => (Command::Clear, CLEAR_HELP),
         "print" => (Command::Print, PRINT_HELP),
+        "config" => (Command::Config { fixed: false }, CONFIG_HELP),
         "status" => (Command::Status { json: false }, STATUS_HELP),
         "trace" => return trace(parser),
         "exec" => return exec(parser),
         _ => {
-            let problem = format!("'{name}' is not a command, expected {COMMANDS}");
+            // Up to 2023, Gluon had a wrapper of this name that ran its arguments.
+            let problem = format!(
+                "'{name}' is not a command, expected {COMMANDS}; to run {name} over the WAN: \
+                 `gluon-wan exec {name} ...`",
+                name = Shown(name)
+            );
             return Err(wrong("gluon-wan", problem));
         }
     };
@@ -261,6 +290,7 @@ fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageErro
             (_, Short('h') | Long("help")) => return Ok(Command::Show(help)),
             (Command::Sync { watch }, Long("watch")) => *watch = true,
             (Command::Status { json }, Long("json")) => *json = true,
+            (Command::Config { fixed }, Long("fixed")) => *fixed = true,
             (_, arg) => return Err(wrong(&usage_of, arg.unexpected())),
         }
     }

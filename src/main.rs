@@ -6,7 +6,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use gluon_wan::cli::{self, Command};
-use gluon_wan::config::Config;
+use gluon_wan::config::{self, Config};
 use gluon_wan::{exec, log, redirect, resolver, status, sync, trace, wan, watch};
 
 /// Wrong usage or configuration; 1 is for everything else that fails.
@@ -37,14 +37,15 @@ fn run() -> Result<ExitCode, Failure> {
     if invocation.syslog {
         log::to_syslog();
     }
+    let dir = invocation.config_dir.as_path();
     let load = || {
         let refused = |error| Failure(EXIT_USAGE, Box::new(error));
-        Config::load(&invocation.config_dir).map_err(refused)
+        Config::load(dir).map_err(refused)
     };
     match invocation.command {
         Command::Show(text) => cli::show(text)?,
         Command::Exec(request) => {
-            let Err(error) = exec::run(&request, &invocation.config_dir);
+            let Err(error) = exec::run(&request, dir);
             return Err(Failure(error.exit_code(), Box::new(error)));
         }
         Command::Print => {
@@ -55,12 +56,21 @@ fn run() -> Result<ExitCode, Failure> {
             wanted.redirects()?;
         }
         Command::Sync { watch: false } => sync::sync(&load()?)?,
-        Command::Sync { watch: true } => watch::run(&invocation.config_dir, load()?)?,
+        Command::Sync { watch: true } => watch::run(dir, config::read(dir).said())?,
+        Command::Config { fixed: true } => cli::show(&config::show::fixed(&load()?))?,
+        Command::Config { fixed: false } => {
+            let reading = config::read(dir);
+            let right = reading.refused.is_empty();
+            cli::show(&config::show::whole(&reading.said()))?;
+            if !right {
+                return Ok(ExitCode::from(EXIT_USAGE));
+            }
+        }
         Command::Clear => sync::clear(&load()?)?,
-        Command::Resolver => resolver::run(&invocation.config_dir, load()?)?,
+        Command::Resolver => resolver::run(dir, config::read(dir).said())?,
         Command::Trace { name, json } => return Ok(trace::run(&load()?, &name, json)?),
         Command::Status { json } => {
-            return Ok(status::run(&invocation.config_dir, &load()?, json)?);
+            return Ok(status::run(dir, config::read(dir), json)?);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -99,24 +99,108 @@ in_place_of() {
 THINGS="directory fifo device loop socket"
 
 @test "what is no file in place of the configuration is refused, and nothing waits" {
-	local thing file before command refused=0
+	local thing before command refused=0 file=$LAB_DIR/node/etc/config/gluon-wan
 	watch_up
 	before=$(node_state)
-	for file in gluon-wan gluon-wan-dnsmasq; do
-		for thing in $THINGS; do
-			in_place_of "$thing" "$LAB_DIR/node/etc/config/$file"
-			for command in print sync "sync --watch" clear resolver status; do
-				# shellcheck disable=SC2086 # words
-				LAB_TIMEOUT=5 run -2 gluon_wan $command
-				[[ $output == "gluon-wan: /etc/config/$file: cannot be read: "* ]]
-			done
-			daemon_kill node watch HUP
-			refused=$((refused + 1))
-			wait_for 5 watch_refused $refused
-			[ "$(node_state)" = "$before" ]
+	for thing in $THINGS; do
+		in_place_of "$thing" "$file"
+		for command in print sync clear "config --fixed"; do
+			# shellcheck disable=SC2086 # words
+			LAB_TIMEOUT=5 run -2 gluon_wan $command
+			[[ $output == "gluon-wan: /etc/config/gluon-wan: cannot be read: "* ]]
 		done
-		rm -rf "$LAB_DIR/node/etc/config/${file:?}"
+		daemon_kill node watch HUP
+		refused=$((refused + 1))
+		wait_for 5 watch_refused $refused
+		[ "$(node_state)" = "$before" ]
 	done
+	rm -rf "$file"
+}
+
+@test "what is no file in place of Gluon's configuration: without static servers" {
+	local thing file=$LAB_DIR/node/etc/config/gluon-wan-dnsmasq
+	echo "nameserver ${SERVERS[0]}" >"$LAB_DIR/node/var/gluon/wan-dnsmasq/resolv.conf"
+	for thing in $THINGS; do
+		in_place_of "$thing" "$file"
+		LAB_TIMEOUT=5 run -0 gluon_wan sync
+		daemon node resolver "$(gluon_wan_path)" resolver
+		wait_for 5 resolver_asks "${SERVERS[0]}"
+		grep -q '^gluon-wan: /etc/config/gluon-wan-dnsmasq: cannot be read: .*; it does not count$' "$LAB_DIR/node/resolver.log"
+		daemon_stop node resolver
+	done
+	rm -rf "$file"
+}
+
+# protected PORT: table, guard, rules and resolver are there.
+protected() {
+	local table
+	table=$(on node nft list table inet gluon_wan)
+	grep -q "skgid $FASTD_GID .*redirect to :$1 " <<<"$table" && grep -q ' drop ' <<<"$table" &&
+		on node ip -6 rule | grep -q 'fwmark 0x1/0x1 lookup 1' &&
+		on node dig +time=1 +tries=1 -p "$1" @127.0.0.1 version.bind CH TXT | grep -q gluon-wan
+}
+
+# services_up: as the init script starts them at boot.
+services_up() {
+	daemon node watch "$(gluon_wan_path)" sync --watch
+	daemon node resolver "$(gluon_wan_path)" resolver
+}
+
+services_down() {
+	daemon_stop node watch
+	daemon_stop node resolver
+	gluon_wan -c /etc/none clear
+}
+
+@test "a node that boots with a refused file is protected, and says which line" {
+	local file=$LAB_DIR/node/etc/config/gluon-wan port line content state log
+	while IFS='|' read -ru 9 port line content; do
+		case $content in
+		is*) in_place_of "${content#is }" "$file" ;;
+		*) printf '%b' "$content" >"$file" ;;
+		esac
+		services_up
+		wait_for 5 protected "$port"
+		for log in watch resolver; do
+			grep -q "^gluon-wan: /etc/config/gluon-wan$line.*; it does not count" "$LAB_DIR/node/$log.log"
+		done
+		run -1 gluon_wan status
+		[[ $output == *"/etc/config/gluon-wan$line"* ]]
+		# By hand it is refused, and nothing changes.
+		state=$(node_state)
+		run -2 gluon_wan sync
+		[ "$(node_state)" = "$state" ]
+		services_down
+		rm -rf "$file"
+	done 9<<-'END'
+		54|:2: |config resolver\n\toption port 54x\n
+		54|:1: |hello\n
+		54|:2: |config redirect\n\tlist gruop 5\n
+		54|:3: |config resolver\n\n\toption user 'nobody\n
+		5454|:3: |config resolver\n\toption port 5454\n\toption prot 5\n
+		54|: |is directory
+		54|: |is fifo
+	END
+}
+
+@test "a refused file at reload: both services keep what they have, and a good one counts again" {
+	local file=$LAB_DIR/node/etc/config/gluon-wan state
+	printf 'config resolver\n\toption port 5454\nconfig routing\n\toption table 7\n' >"$file"
+	services_up
+	wait_for 5 on node ip -6 route show table 7
+	wait_for 5 on node dig +time=1 +tries=1 -p 5454 @127.0.0.1 version.bind CH TXT
+	wait_for 5 on node test -e /var/run/gluon-wan/redirect.nft
+	state=$(node_state)
+	printf 'config resolver\n\toption port 5454\nconfig routing\n\toption table 0\n' >"$file"
+	daemon_kill node watch HUP
+	daemon_kill node resolver HUP
+	wait_for 5 grep -q ":4: option 'table', value '0'.*stays in force" "$LAB_DIR/node/watch.log"
+	wait_for 5 grep -q ":4: option 'table', value '0'.*stays as it was" "$LAB_DIR/node/resolver.log"
+	[ "$(node_state)" = "$state" ]
+	on node dig +time=1 +tries=1 -p 5454 @127.0.0.1 version.bind CH TXT
+	printf 'config resolver\n\toption port 5454\nconfig routing\n\toption table 8\n' >"$file"
+	daemon_kill node watch HUP
+	wait_for 5 on node sh -c "ip -6 rule | grep 'lookup 8'"
 }
 
 # watch_refused TIMES

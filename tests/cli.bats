@@ -28,10 +28,10 @@ refused() {
 	run -0 --separate-stderr "$BIN" --help
 	[[ $output == "Usage: gluon-wan "* ]]
 	[ -z "$stderr" ]
-	for command in resolver sync clear print status exec; do
+	for command in resolver sync clear print config status exec; do
 		[[ $output == *"  $command "* ]]
 	done
-	for command in resolver sync clear print status exec; do
+	for command in resolver sync clear print config status exec; do
 		run -0 --separate-stderr "$BIN" "$command" --help
 		[[ ${lines[0]} == "Usage: gluon-wan [-c DIR] $command"* ]]
 		[ -z "$stderr" ]
@@ -44,6 +44,8 @@ refused() {
 	refused 'a command is missing'
 	[[ $stderr == *'Try `gluon-wan --help`.' ]]
 	refused "'restart' is not a command" restart
+	# As the wrapper was called that Gluon had until 2023.
+	refused 'to run ping over the WAN: `gluon-wan exec ping ...`' ping -c 1 vpn.example.org
 	refused "--frobnicate" --frobnicate
 	refused "now" clear now
 	[[ $stderr == *'Try `gluon-wan clear --help`.' ]]
@@ -98,14 +100,15 @@ refused() {
 	[[ $stderr == *"no-such-group"* ]]
 }
 
-# Every command that reads the configuration refuses it in the same words.
+# Every command that is given by hand refuses it in the same words. (What services
+# do is for broken.bats: they start, and change the kernel.)
 # bad 'FILE CONTENT' LINE WORD...: each WORD is in the message.
 bad() {
-	local content=$1 line=$2 command word file=${FILE-gluon-wan}
+	local content=$1 line=$2 command word file=gluon-wan
 	shift 2
 	# shellcheck disable=SC2059 # the content is a format
 	printf "$content" >"$CONF/$file"
-	for command in print sync "sync --watch" clear resolver status "status --json"; do
+	for command in print sync clear "config --fixed"; do
 		# shellcheck disable=SC2086 # words
 		refused "$CONF/$file:$line: " -c "$CONF" $command
 		for word; do
@@ -117,6 +120,12 @@ bad() {
 	done
 	run -125 "$BIN" -c "$CONF" exec true
 	[[ $output == "gluon-wan: $CONF/$file:$line: "* ]]
+	# It shows what would hold all the same.
+	run -2 --separate-stderr "$BIN" -c "$CONF" config
+	[[ $output == *"option port '54'"* ]]
+	[[ $stderr == *"$CONF/$file:$line: "*"it does not count"* ]]
+	run -1 "$BIN" -c "$CONF" status
+	[[ $output == *"$CONF/$file:$line: "* ]]
 	rm "$CONF/$file"
 }
 
@@ -132,7 +141,35 @@ bad() {
 	bad "config redirect\n\tlist group -1\n" 2 "'group'" "'-1'" expected
 	bad "config redirect\n\toption include relative\n" 2 "'include'" "'relative'" expected
 	bad "config redirect 'redirect\n" 1
-	FILE=gluon-wan-dnsmasq bad "config static\n\tlist server 1.2.3\n" 2 "'server'" "'1.2.3'" expected
+}
+
+@test "a mistake in Gluon's file is named and costs its line" {
+	printf 'config static\n\tlist server 1.2.3\n' >"$CONF/gluon-wan-dnsmasq"
+	run -0 --separate-stderr "$BIN" -c "$CONF" config
+	[[ $stderr == "gluon-wan: $CONF/gluon-wan-dnsmasq:2: option 'server', value '1.2.3': expected "*"; it does not count" ]]
+}
+
+@test "config shows every option with its default and what it is for, and is a file that means the same" {
+	printf 'config resolver\n\toption port 5454\nconfig routing\n\tlist family ipv4\n' >"$CONF/gluon-wan"
+	"$BIN" -c "$CONF" config >"$BATS_TEST_TMPDIR/shown"
+	grep -A1 "^	# .*port.* Default: '54'$" "$BATS_TEST_TMPDIR/shown" | grep -x "	option port '5454'"
+	grep -A1 "Default: 'ipv6'$" "$BATS_TEST_TMPDIR/shown" | grep -x "	list family 'ipv4'"
+	[ "$(grep -c 'Default: ' "$BATS_TEST_TMPDIR/shown")" -eq 12 ]
+	cp "$BATS_TEST_TMPDIR/shown" "$CONF/gluon-wan"
+	diff "$BATS_TEST_TMPDIR/shown" <("$BIN" -c "$CONF" config)
+}
+
+@test "config --fixed is another line when the resolver has to be started anew, and only then" {
+	local before
+	before=$("$BIN" -c "$CONF" config --fixed)
+	[ "$(wc -l <<<"$before")" -eq 1 ]
+	printf 'config routing\n\toption table 7\nconfig redirect\n\tlist group 5\n' >"$CONF/gluon-wan"
+	[ "$("$BIN" -c "$CONF" config --fixed)" = "$before" ]
+	for option in 'resolver\n\tlist listen ::1' 'resolver\n\toption port 55' 'resolver\n\toption user me' \
+		'resolver\n\toption max_inflight 9' 'routing\n\toption mark 2/2'; do
+		printf 'config %b\n' "$option" >"$CONF/gluon-wan"
+		[ "$("$BIN" -c "$CONF" config --fixed)" != "$before" ]
+	done
 }
 
 @test "a configuration file that cannot be read is refused" {

@@ -398,7 +398,7 @@ unchanged() {
 @test "bad configuration changes nothing in the kernel: exit code 2" {
 	state=$(node_state)
 	config <<<$'config routing\n\toption table 1\n\toption priority 0'
-	for command in sync clear "sync --watch" resolver; do
+	for command in sync clear print "config --fixed"; do
 		# shellcheck disable=SC2086 # words
 		run -2 gluon_wan $command
 		[[ $output == "gluon-wan: /etc/config/gluon-wan:3: option 'priority', value '0': "*expected* ]]

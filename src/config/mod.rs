@@ -1,11 +1,15 @@
 //! What the operator wants: `/etc/config/gluon-wan` and, for the static servers,
 //! Gluon's own `/etc/config/gluon-wan-dnsmasq`.
 //!
-//! [`Config::load`] is the one way in. A missing or empty file means the
-//! defaults; anything that is not understood is an error, and nothing is used.
+//! A missing or empty file means the defaults. [`Config::load`] takes nothing of a
+//! file of ours that has a mistake; [`read`](fn@read) takes what is good in it and
+//! says what is not, for those whose work must not wait for its being mended. A
+//! mistake in Gluon's file costs its line and no more.
 
+pub mod options;
 mod read;
 mod server;
+pub mod show;
 pub mod uci;
 mod values;
 
@@ -15,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use crate::input::Shown;
+use crate::log;
 
 pub use server::{SERVER_SYNTAX, Server, ServerError, is_device_name, is_plain_device_name};
 
@@ -22,6 +27,22 @@ pub use server::{SERVER_SYNTAX, Server, ServerError, is_device_name, is_plain_de
 pub const CONFIG_FILE: &str = "gluon-wan";
 /// Gluon's file with the static servers, in the configuration directory.
 pub const STATIC_FILE: &str = "gluon-wan-dnsmasq";
+
+/// How many values a list may have, so that whatever is accepted also fits into
+/// one rule of nftables: 128 expressions, two of them for each device
+/// (NFT_RULE_MAXEXPRS of linux/netfilter/nf_tables.h).
+const MAX_VALUES: usize = 50;
+
+/// What the files say, as far as it can be used.
+#[derive(Debug)]
+pub struct Reading {
+    /// What holds: for each option whatever is good of it, else the default.
+    pub config: Config,
+    /// The mistakes in the file of this package, in its order.
+    pub refused: Vec<Error>,
+    /// The lines of Gluon's file that do not count, in its order.
+    pub left_out: Vec<Error>,
+}
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,7 +54,8 @@ pub struct Config {
     /// Section `resolver`.
     pub resolver: Resolver,
     /// `list server` of section `static` in Gluon's file; when it is not empty,
-    /// the resolv file does not count.
+    /// the resolv file does not count. A link-local address without a device is to
+    /// get that of the WAN, where it has one.
     pub static_servers: Vec<Server>,
 }
 
@@ -195,13 +217,55 @@ pub enum Error {
         /// What is wrong and what was expected.
         problem: String,
     },
+    /// Further mistakes, which are not told.
+    #[error("{}: and {count} mistakes more", path.display())]
+    More {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
+}
+
+impl Error {
+    /// The line, counted from 1; none where it is about the whole file.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Syntax { problem, .. } => Some(problem.line),
+            Self::Section { line, .. } | Self::Option { line, .. } => Some(*line),
+            Self::Read { .. } | Self::More { .. } => None,
+        }
+    }
+}
+
+impl Reading {
+    /// The configuration, once the log knows what is wrong with it.
+    #[must_use]
+    pub fn said(self) -> Config {
+        for error in &self.refused {
+            let error = log::chain(error);
+            log::error!("{error}; it does not count, what is missing has its default");
+        }
+        for error in &self.left_out {
+            log::warning!("{}; it does not count", log::chain(error));
+        }
+        self.config
+    }
+}
+
+/// Reads both files of `dir`, and takes what is good.
+#[must_use]
+pub fn read(dir: &Path) -> Reading {
+    read::read(dir)
 }
 
 impl Config {
     /// Reads and checks both files of `dir`.
     ///
     /// # Errors
-    /// The first mistake, with its place. Nothing is used then.
+    /// The first mistake in the file of this package, with its place. Nothing is used
+    /// then.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         read::load(dir)
     }

@@ -1,249 +1,314 @@
 //! From sections and options to [`Config`]: names, duplicates, one or many.
+//!
+//! A file is read twice at most. As it stands, as libuci reads it; and where
+//! anything is wrong with it, once more line by line, for what can be used of it all
+//! the same.
 
-use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::uci::{self, Opt, Section};
-use super::values::{self, Family};
-use super::{CONFIG_FILE, Config, Error, STATIC_FILE};
-use crate::input::{self, Shown};
+use super::options::{self, Kind, Setting};
+use super::uci::{self, NOT_UTF8, Opt, Section, SyntaxError};
+use super::{CONFIG_FILE, Config, Error, Reading, STATIC_FILE, values};
+use crate::input;
 
 /// How long a file may be: a configuration is a few lines.
 const MAX_FILE: usize = 64 * 1024;
-/// How many values a list may have, so that whatever is accepted also fits into
-/// one rule of nftables: 128 expressions, two of them for each device
-/// (NFT_RULE_MAXEXPRS of linux/netfilter/nf_tables.h).
-const MAX_VALUES: usize = 50;
+/// How many mistakes of a file are told one by one.
+const MAX_TOLD: usize = 10;
 
+/// Both files of `dir`, and what is wrong with them.
+pub(super) fn read(dir: &Path) -> Reading {
+    let mut config = Config::default();
+    let refused = File::new(dir.join(CONFIG_FILE), own).read(&mut config);
+    let left_out = File::new(dir.join(STATIC_FILE), fixed).read(&mut config);
+    Reading {
+        config,
+        refused,
+        left_out,
+    }
+}
+
+/// The same, but the first mistake in the own file is an error.
 pub(super) fn load(dir: &Path) -> Result<Config, Error> {
     let mut config = Config::default();
-    File::read(dir.join(CONFIG_FILE))?.each(
-        &["redirect", "routing", "resolver"],
-        |file, s| match s.kind.as_str() {
-            "redirect" => redirect(&mut config, file, s),
-            "routing" => routing(&mut config, file, s),
-            _ => resolver(&mut config, file, s),
-        },
-    )?;
-    File::read(dir.join(STATIC_FILE))?.each(&["static"], |file, section| {
-        file.options(section, &["server"], |file, _, options| {
-            config.static_servers = file.list(options, values::server)?;
-            Ok(())
-        })
-    })?;
+    File::new(dir.join(CONFIG_FILE), own).strict(&mut config)?;
+    File::new(dir.join(STATIC_FILE), fixed).read(&mut config);
     Ok(config)
 }
 
-fn redirect(config: &mut Config, file: &File, section: &Section) -> Result<(), Error> {
-    let redirect = &mut config.redirect;
-    file.options(section, &["group", "include"], |file, name, options| {
-        match name {
-            "group" => redirect.groups = file.filled_list(options, values::group)?,
-            _ => {
-                redirect.include = file.single(options, |text| {
-                    if text.is_empty() {
-                        Ok(None)
-                    } else {
-                        values::absolute(text).map(Some)
-                    }
-                })?;
-            }
-        }
-        Ok(())
-    })
-}
+/// What a file's sections mean.
+type Meaning = fn(&[Section], &mut Config, &mut Mistakes);
 
-fn routing(config: &mut Config, file: &File, section: &Section) -> Result<(), Error> {
-    let routing = &mut config.routing;
-    let names = ["device", "family", "mark", "table", "priority"];
-    file.options(section, &names, |file, name, options| {
-        match name {
-            "device" => routing.devices = file.filled_list(options, values::device)?,
-            "family" => {
-                let families = file.filled_list(options, values::family)?;
-                routing.ipv4 = families.contains(&Family::Ipv4);
-                routing.ipv6 = families.contains(&Family::Ipv6);
-            }
-            "mark" => routing.mark = file.single(options, values::mark)?,
-            "table" => routing.table = file.single(options, values::table)?,
-            _ => routing.priority = file.single(options, values::priority)?,
-        }
-        Ok(())
-    })
-}
-
-fn resolver(config: &mut Config, file: &File, section: &Section) -> Result<(), Error> {
-    let resolver = &mut config.resolver;
-    let names = ["listen", "port", "resolv_file", "user", "max_inflight"];
-    file.options(section, &names, |file, name, options| {
-        match name {
-            "listen" => resolver.listen = file.filled_list(options, values::listen)?,
-            "port" => resolver.port = file.single(options, values::port)?,
-            "resolv_file" => resolver.resolv_file = file.single(options, values::absolute)?,
-            "user" => resolver.user = file.single(options, values::user)?,
-            _ => resolver.max_inflight = file.single(options, values::max_inflight)?,
-        }
-        Ok(())
-    })
-}
-
-/// A file and its sections, empty when there is no file.
+/// A file, and what its sections mean.
 struct File {
     path: PathBuf,
-    sections: Vec<Section>,
+    meaning: Meaning,
 }
 
 impl File {
-    fn read(path: PathBuf) -> Result<Self, Error> {
-        let bytes = match input::read(&path, MAX_FILE) {
-            Ok((bytes, false)) => bytes,
-            Ok((_, true)) => {
-                let source = io::Error::other(format!("longer than {MAX_FILE} bytes"));
-                return Err(Error::Read { path, source });
+    fn new(path: PathBuf, meaning: Meaning) -> Self {
+        Self { path, meaning }
+    }
+
+    /// Takes what is right in it, and says what is not.
+    fn read(self, config: &mut Config) -> Vec<Error> {
+        let before = config.clone();
+        if self.strict(config).is_ok() {
+            return Vec::new();
+        }
+        *config = before;
+        let mut mistakes = Mistakes::of(&self.path);
+        match self.bytes() {
+            Ok(bytes) => {
+                let (sections, broken) = uci::salvage(&bytes);
+                for problem in broken {
+                    mistakes.syntax(problem);
+                }
+                (self.meaning)(&sections, config, &mut mistakes);
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(Error::Read { path, source }),
-        };
-        let parsed = String::from_utf8(bytes)
-            .map_err(|error| uci::SyntaxError {
-                line: line_of(error.as_bytes(), error.utf8_error().valid_up_to()),
-                what: "a byte that is not UTF-8".into(),
-            })
-            .and_then(|text| uci::parse(&text));
-        match parsed {
-            Ok(sections) => Ok(Self { path, sections }),
-            Err(problem) => Err(Error::Syntax { path, problem }),
+            Err(error) => mistakes.found.push(error),
         }
+        mistakes.told()
     }
 
-    /// Calls `take` for every section; each type only once and only known ones.
-    fn each(
-        self,
-        kinds: &[&str],
-        mut take: impl FnMut(&Self, &Section) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut seen = HashSet::new();
-        for section in &self.sections {
-            let problem = if !kinds.contains(&section.kind.as_str()) {
-                format!("unknown, expected {}", one_of(kinds))
-            } else if !seen.insert(section.kind.as_str()) {
-                "stands here for the second time, expected one".into()
-            } else {
-                take(&self, section)?;
-                continue;
-            };
-            return Err(Error::Section {
-                path: self.path.clone(),
-                line: section.line,
-                section: section.kind.clone(),
-                problem,
-            });
-        }
-        Ok(())
-    }
-
-    /// Calls `take` for every option of the section with all lines that name it.
-    fn options(
-        &self,
-        section: &Section,
-        names: &[&str],
-        mut take: impl FnMut(&Self, &str, &[&Opt]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        if let Some(unknown) = section
-            .options
-            .iter()
-            .find(|o| !names.contains(&o.name.as_str()))
-        {
-            let kind = &section.kind;
-            let problem = format!("unknown in section '{kind}', expected {}", one_of(names));
-            return Err(self.error(unknown, problem));
-        }
-        for name in names {
-            let lines: Vec<&Opt> = section.options.iter().filter(|o| o.name == *name).collect();
-            if !lines.is_empty() {
-                take(self, name, &lines)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// An option with one value: `option NAME VALUE`, once.
-    fn single<T>(
-        &self,
-        lines: &[&Opt],
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<T, Error> {
-        if let Some(again) = lines.get(1) {
-            let first = lines[0].line;
-            return Err(self.error(
-                again,
-                format!("given already in line {first}, expected one"),
-            ));
-        }
-        let line = lines[0];
-        if line.is_list {
-            return Err(self.error(line, "has one value, expected `option`, not `list`".into()));
-        }
-        parse(&line.value).map_err(|problem| self.error(line, problem))
-    }
-
-    /// An option with several values: `list NAME VALUE`, or one
-    /// `option NAME 'VALUE VALUE'` as OpenWrt's own scripts allow.
-    fn list<T: PartialEq>(
-        &self,
-        lines: &[&Opt],
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Vec<T>, Error> {
-        if let Some(option) = lines.iter().find(|line| !line.is_list)
-            && lines.len() > 1
-        {
-            let problem = "beside other lines of the same name, expected `list` lines only";
-            return Err(self.error(option, problem.into()));
-        }
-        let mut values = Vec::new();
-        for line in lines {
-            let words: Vec<&str> = match line.is_list {
-                true => vec![&line.value],
-                false => line.value.split_ascii_whitespace().collect(),
-            };
-            for word in words {
-                let value = parse(word).map_err(|problem| self.error(line, problem))?;
-                let problem = if values.contains(&value) {
-                    format!("'{}' is there twice, expected once", Shown(word))
-                } else if values.len() == MAX_VALUES {
-                    format!("one more, expected at most {MAX_VALUES} values")
-                } else {
-                    values.push(value);
-                    continue;
-                };
-                return Err(self.error(line, problem));
-            }
-        }
-        Ok(values)
-    }
-
-    /// A list that must not be empty, which `option NAME ''` would make it.
-    fn filled_list<T: PartialEq>(
-        &self,
-        lines: &[&Opt],
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Vec<T>, Error> {
-        let values = self.list(lines, parse)?;
-        if values.is_empty() {
-            return Err(self.error(lines[0], "expected at least one value".into()));
-        }
-        Ok(values)
-    }
-
-    fn error(&self, line: &Opt, problem: String) -> Error {
-        Error::Option {
+    /// Takes all of it.
+    ///
+    /// # Errors
+    /// The first mistake.
+    fn strict(&self, config: &mut Config) -> Result<(), Error> {
+        let syntax = |problem| Error::Syntax {
             path: self.path.clone(),
+            problem,
+        };
+        let text = String::from_utf8(self.bytes()?).map_err(|error| {
+            syntax(SyntaxError {
+                line: line_of(error.as_bytes(), error.utf8_error().valid_up_to()),
+                what: NOT_UTF8.into(),
+            })
+        })?;
+        let sections = uci::parse(&text).map_err(syntax)?;
+        let mut mistakes = Mistakes::of(&self.path);
+        (self.meaning)(&sections, config, &mut mistakes);
+        mistakes.found.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Empty where there is no file.
+    fn bytes(&self) -> Result<Vec<u8>, Error> {
+        let unreadable = |source| Error::Read {
+            path: self.path.clone(),
+            source,
+        };
+        match input::read(&self.path, MAX_FILE) {
+            Ok((bytes, false)) => Ok(bytes),
+            Ok((_, true)) => {
+                let what = format!("longer than {MAX_FILE} bytes");
+                Err(unreadable(io::Error::other(what)))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+}
+
+/// The sections of `gluon-wan`: each type once and only known ones.
+fn own(sections: &[Section], config: &mut Config, mistakes: &mut Mistakes) {
+    let mut seen: Vec<&str> = Vec::new();
+    for section in sections {
+        let kind = section.kind.as_str();
+        if section.broken {
+            for line in &section.options {
+                let problem = "in no section: the `config` line before it is missing or wrong";
+                mistakes.option(line, problem.into());
+            }
+        } else if !options::SECTIONS.contains(&kind) {
+            let expected = one_of(&options::SECTIONS);
+            mistakes.section(section, format!("unknown, expected {expected}"));
+        } else if seen.contains(&kind) {
+            let problem = "stands here for the second time, expected one";
+            mistakes.section(section, problem.into());
+        } else {
+            seen.push(kind);
+            known_section(section, config, mistakes);
+        }
+    }
+}
+
+fn known_section(section: &Section, config: &mut Config, mistakes: &mut Mistakes) {
+    let kind = section.kind.as_str();
+    let names: Vec<&str> = options::of_section(kind).map(|one| one.name).collect();
+    for unknown in section
+        .options
+        .iter()
+        .filter(|o| !names.contains(&o.name.as_str()))
+    {
+        let expected = one_of(&names);
+        mistakes.option(
+            unknown,
+            format!("unknown in section '{kind}', expected {expected}"),
+        );
+    }
+    for setting in options::of_section(kind) {
+        let lines = section.options.iter().filter(|o| o.name == setting.name);
+        let lines: Vec<&Opt> = lines.collect();
+        if !lines.is_empty() {
+            take(setting, &lines, config, mistakes);
+        }
+    }
+}
+
+/// All lines that name one option.
+fn take(setting: &Setting, lines: &[&Opt], config: &mut Config, mistakes: &mut Mistakes) {
+    match setting.kind {
+        Kind::One { set, .. } => {
+            for again in &lines[1..] {
+                let first = lines[0].line;
+                mistakes.option(
+                    again,
+                    format!("given already in line {first}, expected one"),
+                );
+            }
+            let line = lines[0];
+            if line.is_list {
+                mistakes.option(line, "has one value, expected `option`, not `list`".into());
+            } else if let Err(problem) = set(config, &line.value) {
+                mistakes.option(line, problem);
+            }
+        }
+        Kind::Many { clear, add, get } => {
+            let (before, mistakes_before) = (config.clone(), mistakes.count());
+            clear(config);
+            each_value(lines, mistakes, |text| add(config, text));
+            if get(config).is_empty() {
+                *config = before;
+                if mistakes.count() == mistakes_before {
+                    mistakes.option(lines[0], "expected at least one value".into());
+                }
+            }
+        }
+    }
+}
+
+/// The values of a list: `list NAME VALUE`, or one `option NAME 'VALUE VALUE'` as
+/// OpenWrt's own scripts allow.
+fn each_value(
+    lines: &[&Opt],
+    mistakes: &mut Mistakes,
+    mut add: impl FnMut(&str) -> Result<(), String>,
+) {
+    let is_odd = |line: &Opt| !line.is_list && lines.len() > 1;
+    for line in lines.iter().filter(|line| is_odd(line)) {
+        let problem = "beside other lines of the same name, expected `list` lines only";
+        mistakes.option(line, problem.into());
+    }
+    for line in lines.iter().filter(|line| !is_odd(line)) {
+        for word in words(line) {
+            if let Err(problem) = add(word) {
+                mistakes.option(line, problem);
+            }
+        }
+    }
+}
+
+fn words(line: &Opt) -> Vec<&str> {
+    match line.is_list {
+        true => vec![&line.value],
+        false => line.value.split_ascii_whitespace().collect(),
+    }
+}
+
+/// The sections of `gluon-wan-dnsmasq`, which is not ours: whatever is good in it
+/// counts, however it is written.
+fn fixed(sections: &[Section], config: &mut Config, mistakes: &mut Mistakes) {
+    for section in sections {
+        // There is only one kind, so a `config` line that is broken costs nothing else.
+        if !section.broken && section.kind != "static" {
+            mistakes.section(section, "unknown, expected static".into());
+            continue;
+        }
+        for line in &section.options {
+            if line.name != "server" {
+                mistakes.option(line, "unknown in section 'static', expected server".into());
+                continue;
+            }
+            let mut words: Vec<&str> = line.value.split_ascii_whitespace().collect();
+            if words.is_empty() {
+                // What the form leaves when a line of it is emptied.
+                words.push("");
+            }
+            for word in words {
+                let added = values::server(word)
+                    .and_then(|one| options::push(&mut config.static_servers, one, word));
+                if let Err(problem) = added {
+                    mistakes.option(line, problem);
+                }
+            }
+        }
+    }
+}
+
+/// What is wrong with a file.
+struct Mistakes<'a> {
+    path: &'a Path,
+    found: Vec<Error>,
+    /// How many are not among them.
+    more: usize,
+}
+
+impl<'a> Mistakes<'a> {
+    fn of(path: &'a Path) -> Self {
+        Self {
+            path,
+            found: Vec::new(),
+            more: 0,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.found.len() + self.more
+    }
+
+    fn add(&mut self, error: impl FnOnce(PathBuf) -> Error) {
+        if self.found.len() < MAX_TOLD {
+            self.found.push(error(self.path.to_owned()));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn syntax(&mut self, problem: SyntaxError) {
+        self.add(|path| Error::Syntax { path, problem });
+    }
+
+    fn section(&mut self, section: &Section, problem: String) {
+        self.add(|path| Error::Section {
+            path,
+            line: section.line,
+            section: section.kind.clone(),
+            problem,
+        });
+    }
+
+    fn option(&mut self, line: &Opt, problem: String) {
+        self.add(|path| Error::Option {
+            path,
             line: line.line,
             option: line.name.clone(),
             value: line.value.clone(),
             problem,
+        });
+    }
+
+    /// In the order of the file.
+    fn told(mut self) -> Vec<Error> {
+        self.found.sort_by_key(Error::line);
+        if self.more > 0 {
+            self.found.push(Error::More {
+                path: self.path.to_owned(),
+                count: self.more,
+            });
         }
+        self.found
     }
 }
 

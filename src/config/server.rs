@@ -48,6 +48,20 @@ impl FromStr for Server {
     type Err = ServerError;
 
     fn from_str(text: &str) -> Result<Self, ServerError> {
+        match Self::without_device(text)? {
+            server if server.needs_device() => Err(ServerError::NoDevice),
+            server => Ok(server),
+        }
+    }
+}
+
+impl Server {
+    /// As [`Server::from_str`], but a link-local address may stand alone: who uses it
+    /// has to know the device.
+    ///
+    /// # Errors
+    /// Any but [`ServerError::NoDevice`].
+    pub fn without_device(text: &str) -> Result<Self, ServerError> {
         let (host, port) = split_port(text)?;
         let (addr, device) = match host.split_once('%') {
             Some((addr, device)) if is_device_name(device) => (addr, Some(device.to_owned())),
@@ -62,10 +76,16 @@ impl FromStr for Server {
             return Err(ServerError::NotUnicast);
         }
         match (link_local, &device) {
-            (true, None) => Err(ServerError::NoDevice),
             (false, Some(_)) => Err(ServerError::NeedlessDevice),
             _ => Ok(Self { addr, device, port }),
         }
+    }
+
+    /// Whether it is a link-local address that stands alone.
+    #[must_use]
+    pub fn needs_device(&self) -> bool {
+        let link_local = matches!(self.addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
+        link_local && self.device.is_none()
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Section {
     pub name: Option<String>,
     /// Where the section starts, counted from 1.
     pub line: usize,
+    /// Whether its `config` line is missing or cannot be read, so that it has no
+    /// kind. Only in what was [salvaged](salvage).
+    pub broken: bool,
     /// Its options in the order of the file.
     pub options: Vec<Opt>,
 }
@@ -45,6 +48,9 @@ pub struct Opt {
     pub line: usize,
 }
 
+/// What is wrong with bytes that are no text.
+pub const NOT_UTF8: &str = "a byte that is not UTF-8";
+
 /// Why a file is not UCI, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
@@ -61,56 +67,110 @@ pub struct SyntaxError {
 /// The first command that is not UCI. Nothing of such a file is used.
 pub fn parse(text: &str) -> Result<Vec<Section>, SyntaxError> {
     let mut sections: Vec<Section> = Vec::new();
-    let mut reader = Reader {
-        chars: text.chars().peekable(),
-        line: 1,
-        spanning: None,
-    };
+    let mut reader = Reader::new(text, 1);
     while let Some((line, words)) = reader.command()? {
-        let error = |what: String| Err(SyntaxError { line, what });
-        let mut words = words.into_iter();
-        let Some(command) = words.next() else {
-            continue;
-        };
-        let args: Vec<String> = words.collect();
-        match (command.as_str(), args.as_slice()) {
-            ("package", [_]) => {}
-            ("config", [kind]) => sections.push(Section::new(kind, None, line)),
-            ("config", [kind, name]) if is_name(name) => {
-                sections.push(Section::new(kind, Some(name), line));
-            }
-            ("config", [_, name]) => {
-                return error(format!(
-                    "section name '{}': expected letters, digits and _ only",
-                    Shown(name)
-                ));
-            }
-            ("config", _) => return error("expected `config TYPE [NAME]`".into()),
-            ("option" | "list", [name, value]) => {
-                let Some(section) = sections.last_mut() else {
-                    return error(format!(
-                        "`{command} {}` stands before any `config` line",
-                        Shown(name)
-                    ));
-                };
-                section.options.push(Opt {
-                    name: name.clone(),
-                    value: value.clone(),
-                    is_list: command == "list",
-                    line,
-                });
-            }
-            ("option" | "list", _) => return error(format!("expected `{command} NAME VALUE`")),
-            ("package", _) => return error("expected `package NAME`".into()),
-            _ => {
-                return error(format!(
-                    "'{}' is not a UCI command: expected config, option, list or package",
-                    Shown(&command)
-                ));
-            }
-        }
+        take(&mut sections, line, &words)?;
     }
     Ok(sections)
+}
+
+/// What can be saved of a file that is not UCI: a mistake costs its line and
+/// nothing else. A quote that goes on in the next line counts as one that was
+/// forgotten.
+///
+pub fn salvage(bytes: &[u8]) -> (Vec<Section>, Vec<SyntaxError>) {
+    let mut sections = vec![Section::broken(1)];
+    let mut mistakes = Vec::new();
+    let mut first = 1;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let count = command_lines(rest);
+        let length = end_of_line(rest, count);
+        let (lines, behind) = rest.split_at(length);
+        if let Err(mistake) = salvage_command(&mut sections, first, lines) {
+            if lines.trim_ascii_start().starts_with(b"config") {
+                sections.push(Section::broken(first));
+            }
+            mistakes.push(mistake);
+        }
+        (first, rest) = (first + count, behind);
+    }
+    sections.retain(|section| !section.broken || !section.options.is_empty());
+    (sections, mistakes)
+}
+
+/// How many lines the first command has: each but the last one ends with a
+/// backslash.
+fn command_lines(bytes: &[u8]) -> usize {
+    let continued = |line: &&[u8]| line.ends_with(b"\\");
+    let lines = bytes.split(|&byte| byte == b'\n');
+    lines.take_while(continued).count() + 1
+}
+
+fn end_of_line(bytes: &[u8], count: usize) -> usize {
+    let mut ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    ends.nth(count - 1).map_or(bytes.len(), |(at, _)| at + 1)
+}
+
+fn salvage_command(
+    sections: &mut Vec<Section>,
+    first: usize,
+    lines: &[u8],
+) -> Result<(), SyntaxError> {
+    let text = str::from_utf8(lines).map_err(|_| SyntaxError {
+        line: first,
+        what: NOT_UTF8.into(),
+    })?;
+    let mut reader = Reader::new(text, first);
+    while let Some((line, words)) = reader.command()? {
+        take(sections, line, &words)?;
+    }
+    Ok(())
+}
+
+/// Adds a command to the sections so far.
+fn take(sections: &mut Vec<Section>, line: usize, words: &[String]) -> Result<(), SyntaxError> {
+    let error = |what: String| Err(SyntaxError { line, what });
+    let Some((command, args)) = words.split_first() else {
+        return Ok(());
+    };
+    match (command.as_str(), args) {
+        ("package", [_]) => {}
+        ("config", [kind]) => sections.push(Section::new(kind, None, line)),
+        ("config", [kind, name]) if is_name(name) => {
+            sections.push(Section::new(kind, Some(name), line));
+        }
+        ("config", [_, name]) => {
+            return error(format!(
+                "section name '{}': expected letters, digits and _ only",
+                Shown(name)
+            ));
+        }
+        ("config", _) => return error("expected `config TYPE [NAME]`".into()),
+        ("option" | "list", [name, value]) => {
+            let Some(section) = sections.last_mut() else {
+                return error(format!(
+                    "`{command} {}` stands before any `config` line",
+                    Shown(name)
+                ));
+            };
+            section.options.push(Opt {
+                name: name.clone(),
+                value: value.clone(),
+                is_list: command == "list",
+                line,
+            });
+        }
+        ("option" | "list", _) => return error(format!("expected `{command} NAME VALUE`")),
+        ("package", _) => return error("expected `package NAME`".into()),
+        _ => {
+            return error(format!(
+                "'{}' is not a UCI command: expected config, option, list or package",
+                Shown(command)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What libuci takes as the name of a section; of what is longer, a quote is
@@ -125,7 +185,15 @@ impl Section {
             kind: kind.to_owned(),
             name: name.cloned(),
             line,
+            broken: false,
             options: Vec::new(),
+        }
+    }
+
+    fn broken(line: usize) -> Self {
+        Self {
+            broken: true,
+            ..Self::new("", None, line)
         }
     }
 }
@@ -138,7 +206,16 @@ struct Reader<'a> {
     spanning: Option<usize>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// `line` is the number of the first one.
+    fn new(text: &'a str, line: usize) -> Self {
+        Self {
+            chars: text.chars().peekable(),
+            line,
+            spanning: None,
+        }
+    }
+
     /// The words up to the end of the line or `;`, and the line they start on;
     /// none at the end of the file.
     fn command(&mut self) -> Result<Option<(usize, Vec<String>)>, SyntaxError> {
@@ -342,6 +419,43 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert_eq!(error.line, line, "{text:?}");
             assert!(error.what.contains(part), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_costs_its_line() {
+        let text = b"list early 1\nconfig a\n list x 1\n list x '2\n list x 3 4\n list y \\\n 5; list z 6\n \
+            list x \xff\noption\nlist x \"7\nconfig b-c 'd-e'\n list x 8\nconfig 'f\n list x 9";
+        let (sections, mistakes) = salvage(text);
+        let lines: Vec<usize> = mistakes.iter().map(|mistake| mistake.line).collect();
+        assert_eq!(lines, [4, 5, 8, 9, 10, 11, 13]);
+        let kept: Vec<(&str, Vec<(usize, &str)>)> = sections
+            .iter()
+            .map(|section| {
+                let options = section.options.iter();
+                let values = options.map(|option| (option.line, option.value.as_str()));
+                (section.kind.as_str(), values.collect())
+            })
+            .collect();
+        assert_eq!(
+            kept,
+            [
+                ("", vec![(1, "1")]),
+                ("a", vec![(3, "1"), (6, "5"), (7, "6")]),
+                ("", vec![(12, "8")]),
+                ("", vec![(14, "9")]),
+            ]
+        );
+    }
+
+    #[test]
+    fn of_a_file_without_a_mistake_all_is_saved() {
+        for text in [
+            "",
+            "config a b\n\n option x \"y\"\\\n # c\n",
+            "package p; config a; list b c",
+        ] {
+            assert_eq!(salvage(text.as_bytes()), (parse(text).unwrap(), Vec::new()));
         }
     }
 }

@@ -143,7 +143,15 @@ pub fn max_inflight(text: &str) -> Result<usize, String> {
     ranged(text, 1, MAX_INFLIGHT, "a number").map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
-/// `option include` and `option resolv_file`.
+/// `option include`: empty writes none.
+pub fn include(text: &str) -> Result<Option<PathBuf>, String> {
+    match text {
+        "" => Ok(None),
+        path => absolute(path).map(Some),
+    }
+}
+
+/// `option resolv_file`, and every path.
 pub fn absolute(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     // Path takes `/a/` and `/a/.` for a file `a`; the kernel does not.
@@ -155,7 +163,7 @@ pub fn absolute(text: &str) -> Result<PathBuf, String> {
     check(ok && text.len() <= MAX_PATH, path, &what)
 }
 
-/// `list server`.
+/// `list server`. Gluon's web form takes link-local addresses without a device.
 pub fn server(text: &str) -> Result<Server, String> {
-    text.parse().map_err(|error| format!("expected {error}"))
+    Server::without_device(text).map_err(|error| format!("expected {error}"))
 }

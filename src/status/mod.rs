@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli;
-use crate::config::Config;
+use crate::config::Reading;
 use crate::output::page;
 
 /// Shows how the WAN side of the node does. Success means healthy: nothing is
@@ -27,8 +27,9 @@ use crate::output::page;
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn run(config_dir: &Path, config: &Config, json: bool) -> io::Result<ExitCode> {
-    let facts = look::gather(config_dir, config);
+pub fn run(config_dir: &Path, reading: Reading, json: bool) -> io::Result<ExitCode> {
+    let is_refused = !reading.refused.is_empty();
+    let facts = look::gather(config_dir, &reading.said());
     let verdict = judge::judge(&facts);
     let text = if json {
         json::show(&facts, &verdict)
@@ -36,7 +37,7 @@ pub fn run(config_dir: &Path, config: &Config, json: bool) -> io::Result<ExitCod
         words::show(&facts, &verdict).text(page::wants_colour())
     };
     cli::show(&text)?;
-    Ok(match verdict.is_healthy() {
+    Ok(match verdict.is_healthy() && !is_refused {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })

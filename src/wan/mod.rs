@@ -16,7 +16,7 @@ mod kernel;
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, Server};
 use crate::netlink::Refused;
 
 /// Why the devices are not known.
@@ -155,6 +155,28 @@ impl Devices {
         devices
     }
 
+    /// A link-local server that stands without its device, on the WAN's device. None
+    /// where the WAN has several, so that nobody can tell which one is meant. Any
+    /// other server stays as it is.
+    #[must_use]
+    pub fn complete(&self, server: &Server) -> Option<Server> {
+        if !server.needs_device() {
+            return Some(server.clone());
+        }
+        let there = self.list.iter().filter(|device| device.index.is_some());
+        let mut there: Vec<&Device> = there.collect();
+        if there.is_empty() {
+            there.extend(&self.list);
+        }
+        let [only] = there.as_slice() else {
+            return None;
+        };
+        Some(Server {
+            device: Some(only.name.clone()),
+            ..server.clone()
+        })
+    }
+
     /// Whatever a device of the WAN may be called when it comes back.
     #[must_use]
     pub fn all_names(&self) -> Vec<String> {
@@ -197,6 +219,25 @@ mod tests {
             (&None, None)
         );
         assert_eq!(devices.left_out, [""; 0]);
+    }
+
+    #[test]
+    fn a_link_local_server_gets_the_device_that_there_is() {
+        let on = |devices: &[&str], text: &str| {
+            let server = Server::without_device(text).unwrap();
+            let server = named(devices).complete(&server)?;
+            Some(server.to_string())
+        };
+        let uplink = Some("fe80::1%br-wan#54".into());
+        assert_eq!(on(&["br-wan"], "fe80::1#54"), uplink);
+        assert_eq!(on(&["wwan0", "uplink"], "fe80::1#54"), uplink);
+        assert_eq!(on(&["wwan0"], "fe80::1"), Some("fe80::1%wwan0".into()));
+        assert_eq!(on(&["wwan0", "wwan1"], "fe80::1"), None);
+        assert_eq!(
+            on(&["wwan0", "wwan1"], "192.0.2.1"),
+            Some("192.0.2.1".into())
+        );
+        assert_eq!(on(&["br-wan"], "fe80::1%eth7"), Some("fe80::1%eth7".into()));
     }
 
     #[test]

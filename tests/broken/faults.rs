@@ -115,6 +115,9 @@ struct Broken<'a> {
 
 impl Broken<'_> {
     fn refused(&mut self, at: usize, words: &[&str]) {
+        // Gluon's file is read line by line then, and a quote ends with its line.
+        let is_cut = self.file == STATIC_FILE && words.iter().any(|word| word.contains('\n'));
+        let words = if is_cut { &[] } else { words };
         let words = words.iter().map(|word| (*word).into()).collect();
         self.outcome = Outcome::Refused((self.file, at + 1), words);
     }
@@ -292,14 +295,12 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "::",
             "ff02::1",
             "255.255.255.255",
-            "fe80::1",
             "fe80::1%",
             "fe80::1%a/b",
             "::1%lo",
             "[::1",
             "[::1]53",
             "$(reboot)",
-            "192.0.2.1 ",
             "192.0.2.1\0",
         ],
     }
@@ -414,7 +415,9 @@ fn option_twice(broken: &mut Broken) {
     let mut again = broken.lines[at].clone();
     let words = [again.name.clone(), again.value.clone()];
     // Of an option that may be a list, the first line is the odd one.
-    let odd = if is_list(&again.name) {
+    let odd = if broken.file == STATIC_FILE {
+        at + 1
+    } else if is_list(&again.name) {
         again.command = "list".into();
         at + usize::from(broken.lines[at].command == "list")
     } else {
@@ -449,6 +452,10 @@ fn section_twice(broken: &mut Broken) {
     let again = broken.lines[at].clone();
     let word = again.name.clone();
     broken.lines.push(again);
+    if broken.file == STATIC_FILE {
+        broken.outcome = Outcome::Means(broken.config.clone());
+        return;
+    }
     broken.refused(broken.lines.len() - 1, &[&word]);
 }
 
@@ -504,6 +511,10 @@ fn option_before_section(broken: &mut Broken) {
     let line = broken.lines.remove(at);
     broken.lines.insert(0, line);
     broken.refused(0, &[]);
+    if broken.file == STATIC_FILE {
+        // It can belong to one section only.
+        broken.outcome = Outcome::Either;
+    }
 }
 
 /// Puts another text in place of a quoted value.

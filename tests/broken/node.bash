@@ -19,7 +19,8 @@ state() {
 		ip $family rule show
 		ip $family route show table all
 	done
-	stat -c '%n %i %s %y' /var/run/gluon-wan/*
+	# Not what the watch says of itself.
+	stat -c '%n %i %s %y' /var/run/gluon-wan/redirect.nft
 	cat /var/run/gluon-wan/redirect.nft
 }
 

@@ -135,12 +135,156 @@ fn static_servers_are_read_as_gluon_writes_them() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(servers, ["192.0.2.1", "fe80::1%br-wan"]);
+}
 
-    let dir = Dir::new(None, Some(b"config static\n\n\tlist server 'fe80::1'\n"));
+/// What of Gluon's file counts, and the lines that do not.
+fn static_servers(text: &str) -> (Vec<String>, Vec<String>) {
+    let dir = Dir::new(None, Some(text.as_bytes()));
+    let reading = read(&dir.0);
+    assert!(reading.refused.is_empty());
+    assert_eq!(load(&dir.0).unwrap(), reading.config);
+    let left_out = reading.left_out.iter();
+    let left_out = left_out.map(|error| message(&dir, error));
+    let servers = reading.config.static_servers.iter();
+    (
+        servers.map(ToString::to_string).collect(),
+        left_out.collect(),
+    )
+}
+
+#[test]
+fn a_mistake_in_gluons_file_costs_its_line() {
+    for (lines, servers, left_out) in [
+        (
+            "list server ' fe80::1 '",
+            &["fe80::1", "192.0.2.9"] as &[_],
+            None,
+        ),
+        (
+            "option server '192.0.2.1 192.0.2.2'",
+            &["192.0.2.1", "192.0.2.2", "192.0.2.9"],
+            None,
+        ),
+        (
+            "list server ''",
+            &["192.0.2.9"],
+            Some("value '': expected the address"),
+        ),
+        (
+            "list server '0.0.0.0'",
+            &["192.0.2.9"],
+            Some("value '0.0.0.0': expected a unicast"),
+        ),
+        (
+            "list server '192.168.001.001'",
+            &["192.0.2.9"],
+            Some("'192.168.001.001': expected"),
+        ),
+        (
+            "list server '192.0.2.1",
+            &["192.0.2.9"],
+            Some("a quote (') is not closed"),
+        ),
+        (
+            "list server",
+            &["192.0.2.9"],
+            Some("expected `list NAME VALUE`"),
+        ),
+        (
+            "lsit server 192.0.2.1",
+            &["192.0.2.9"],
+            Some("'lsit' is not a UCI command"),
+        ),
+        (
+            "list sever 192.0.2.1",
+            &["192.0.2.9"],
+            Some("option 'sever', value '192.0.2.1': unknown"),
+        ),
+        (
+            "config 'static",
+            &["192.0.2.9"],
+            Some("a quote (') is not closed"),
+        ),
+    ] {
+        let (found, remarks) = static_servers(&format!(
+            "config static\n\t{lines}\n\tlist server 192.0.2.9\n"
+        ));
+        assert_eq!(found, servers, "{lines}");
+        assert_eq!(
+            remarks.len(),
+            usize::from(left_out.is_some()),
+            "{lines}: {remarks:?}"
+        );
+        if let Some(part) = left_out {
+            assert!(
+                remarks[0].starts_with("gluon-wan-dnsmasq:2: "),
+                "{remarks:?}"
+            );
+            assert!(remarks[0].contains(part), "{remarks:?}");
+        }
+    }
+    let twice = static_servers("config static\n list server 192.0.2.9\n list server 192.0.2.9\n");
+    assert_eq!(twice.0, ["192.0.2.9"]);
+    assert!(
+        twice.1[0].ends_with("'192.0.2.9' is there twice, expected once"),
+        "{twice:?}"
+    );
+    let broken = static_servers("confg static\n list server 192.0.2.9\n");
+    assert_eq!((broken.0.len(), broken.1.len()), (1, 1), "{broken:?}");
+}
+
+#[test]
+fn of_a_refused_file_what_is_good_counts() {
+    for (text, refused, change) in [
+        (
+            "config redirect\n list group vpn\n list group 0\nconfig resolver\n option port 5454\n",
+            &[3_usize] as &[_],
+            (|config| {
+                config.redirect.groups = vec![Group::Name("vpn".into())];
+                config.resolver.port = 5454;
+            }) as fn(&mut Config),
+        ),
+        (
+            "config resolver\n option port 54x\n option port 5454\n option user me\n",
+            &[2, 3],
+            |config| config.resolver.user = "me".into(),
+        ),
+        (
+            "config routing\n list family inet\n option table '7\n option priority 9\n",
+            &[2, 3],
+            |config| config.routing.priority = 9,
+        ),
+        (
+            "config 'routing\n option table 7\nconfig resolver\n option port 5454\n",
+            &[1, 2],
+            |config| config.resolver.port = 5454,
+        ),
+        ("hello\n", &[1], |_| ()),
+        (
+            "config resolver\n option port 5454\nconfig resolver\n option port 1\n",
+            &[3],
+            |config| config.resolver.port = 5454,
+        ),
+    ] {
+        let dir = Dir::new(Some(text.as_bytes()), None);
+        let reading = read(&dir.0);
+        let mut expected = Config::default();
+        change(&mut expected);
+        assert_eq!(reading.config, expected, "{text}");
+        let lines: Vec<usize> = reading.refused.iter().filter_map(Error::line).collect();
+        assert_eq!(lines, refused, "{text}: {:?}", reading.refused);
+        assert!(load(&dir.0).is_err());
+    }
+}
+
+#[test]
+fn mistakes_are_told_up_to_a_bound() {
+    let dir = Dir::new(Some("hello\n".repeat(100).as_bytes()), None);
+    let refused = read(&dir.0).refused;
+    assert_eq!(refused.len(), 11);
     assert_eq!(
-        message(&dir, &load(&dir.0).unwrap_err()),
-        "gluon-wan-dnsmasq:3: option 'server', value 'fe80::1': \
-         expected a link-local address with its device, as fe80::1%br-wan"
+        message(&dir, &refused[10]),
+        "gluon-wan: and 90 mistakes more"
     );
 }
 
@@ -159,10 +303,9 @@ fn a_message_names_file_line_option_value_and_what_was_expected() {
         config("config resolvr\n").unwrap_err(),
         "gluon-wan:1: section 'resolvr': unknown, expected redirect, routing or resolver"
     );
-    let dir = Dir::new(None, Some(b"config sttic\n"));
     assert_eq!(
-        message(&dir, &load(&dir.0).unwrap_err()),
-        "gluon-wan-dnsmasq:1: section 'sttic': unknown, expected static"
+        static_servers("config sttic\n").1,
+        ["gluon-wan-dnsmasq:1: section 'sttic': unknown, expected static"]
     );
     assert_eq!(
         config("config routing\nconfig routing\n").unwrap_err(),
