@@ -339,6 +339,98 @@ monitor_sees() {
 	[[ $(on node ip route show table all) != *"proto 54"* ]]
 }
 
+# both_ways: packets of both kinds in both families, counted on all sides.
+both_ways() {
+	traffic
+	probe home plain4 in iifname lan ip daddr "$FAR4_PLAIN"
+	probe mesh marked4 in iifname lan ip daddr "$FAR4_MARKED"
+	probe home marked4 in iifname lan ip daddr "$FAR4_MARKED"
+	probe mesh plain4 in iifname lan ip daddr "$FAR4_PLAIN"
+	daemon node ping-marked4 ping -q -m 1 -i 0.001 "$FAR4_MARKED"
+	daemon node ping-plain4 ping -q -i 0.001 "$FAR4_PLAIN"
+	wait_for 5 arrives home marked4
+}
+
+@test "routes that together are a default route: what has no mark takes none of them" {
+	ipv4_too
+	wan_default
+	wan_default4
+	sh_node "ip -6 route add 2000::/3 via $HOME_LL dev br-wan proto static metric 100
+		ip -6 route add $FAR_PLAIN/128 via $HOME_LL dev br-wan proto ra metric 100 expires 1000
+		ip -6 route add 8000::/1 dev br-wan proto kernel metric 90 expires 1000
+		ip route add 0.0.0.0/1 via 192.168.77.1 dev br-wan proto static
+		ip route add 128.0.0.0/1 via 192.168.77.1 dev br-wan proto static
+		ip route add $FAR4_PLAIN/32 via 192.168.77.1 dev br-wan proto static
+		ip route add 203.0.113.0/24 dev br-wan proto static"
+	plain br-wan
+	plain4 br-wan
+	gluon_wan sync
+	right br-wan
+	both_ways
+	wait_for 5 arrives mesh plain4
+	none_astray
+	[ "$(seen home plain4)" -eq 0 ]
+	[ "$(seen mesh marked4)" -eq 0 ]
+	run -0 on node ip -6 route show table main dev br-wan
+	[[ $output != *via* && $output != *8000::/1* ]]
+	run -0 on node ip route show table main dev br-wan
+	[[ $output != *via* && $output != *203.0.113* ]]
+	run -0 monitored gluon_wan sync
+	[ -z "$output" ]
+	# They stand where they stood.
+	gluon_wan clear
+	[ -z "$(ours)" ]
+	for route in 2000::/3 "$FAR_PLAIN" 8000::/1 default; do
+		on node ip -6 route show "$route" dev br-wan | grep .
+	done
+	for route in 0.0.0.0/1 128.0.0.0/1 "$FAR4_PLAIN" 203.0.113.0/24 default; do
+		on node ip route show "$route" dev br-wan | grep .
+	done
+}
+
+@test "netifd's rules, and a mesh without a gateway: nothing without a mark begins on the WAN" {
+	ipv4_too
+	sh_node "ip addr add 192.168.77.100/24 dev br-wan
+		ip addr add $HOME_NET::2/64 dev br-wan nodad
+		for family in -6 -4; do
+			net=$HOME_NET::/64 addr=$HOME_NET::2 router=$HOME_LL
+			[ \$family = -6 ] || net=192.168.77.0/24 addr=192.168.77.100 router=192.168.77.1
+			ip \$family rule add pref 10000 from \$addr lookup 1
+			ip \$family rule add pref 20000 to \$net lookup 1
+			ip \$family rule add pref 90005 iif lo lookup 1
+			ip \$family rule add pref 40000 lookup 42
+			ip \$family route add \$net dev br-wan proto static metric 256 table 1
+			ip \$family route add default via \$router dev br-wan proto static metric 512 table 1
+		done
+		ip -6 route add 2001:db8:42::/48 via $MESH_LL dev bat0 table 42"
+	others=$(on node sh -c 'ip -6 rule; ip rule' | grep -v 'proto 54')
+	gluon_wan sync
+	right br-wan
+	both_ways
+	wait_for 5 arrives mesh plain4
+	# As at each boot.
+	sh_node 'ip -6 route del default dev bat0; ip route del default dev bat0'
+	wait_for 5 arrives home marked
+	wait_for 5 arrives home marked4
+	run ! on node ping -c 3 -i 0.1 -W 1 "$FAR_PLAIN"
+	run ! on node ping -c 3 -i 0.1 -W 1 "$FAR4_PLAIN"
+	none_astray
+	[ "$(seen home plain4)" -eq 0 ]
+	[ "$(seen mesh marked4)" -eq 0 ]
+	# What netifd needs: the WAN's own network, and replies from its address.
+	on node ping -c 1 -W 1 "$HOME_NET::1"
+	on node ping -c 1 -W 1 192.168.77.1
+	on home ping -c 1 -W 1 -I "$FAR_PLAIN" "$HOME_NET::2"
+	on home ping -c 1 -W 1 -I "$FAR4_PLAIN" 192.168.77.100
+	# A table of others keeps its place, before ours.
+	goes 2001:db8:42::1 bat0
+	[ "$(on node sh -c 'ip -6 rule; ip rule' | grep -v 'proto 54')" = "$others" ]
+	# Where nobody leads there, there is nothing to end.
+	sh_node 'ip -6 rule del pref 90005; ip rule del pref 90005'
+	gluon_wan sync
+	[ "$(ours | grep -c 'not from all fwmark')" -eq 0 ]
+}
+
 @test "a refused change is named, the others are made, exit code 1" {
 	ipv4_too
 	wan_default

@@ -179,6 +179,94 @@ router_is() {
 	plain bat0
 }
 
+# netifds_route [PREFIX]: what netifd puts into main from an advertisement that it
+# keeps the lifetime of: an address, its network, and a default route without end.
+netifds_route() {
+	sh_node "ip addr replace ${1:-$HOME_NET}::2/64 dev br-wan
+		ip -6 route replace default ${1:+from $1::/64} via $HOME_LL dev br-wan proto static metric 600"
+}
+
+# netifd takes away what it made, and finds nothing in main.
+netifd_withdraws() {
+	on node ip -6 route del default via "$HOME_LL" dev br-wan proto static metric 600 2>/dev/null
+	on node ip addr del "$HOME_NET::2/64" dev br-wan
+}
+
+@test "netifd takes its route away together with the address: so does the copy" {
+	watch_up
+	netifds_route
+	wait_for 5 right br-wan
+	traffic
+	netifd_withdraws || :
+	wait_for 2 nowhere
+	plain bat0
+	none_astray
+	netifds_route
+	in_order 5 br-wan
+}
+
+@test "netifd's route goes with its router: when that says goodbye, and when it falls silent" {
+	echo 0 | on node tee /proc/sys/net/ipv6/conf/br-wan/accept_ra
+	watch_up
+	netifds_route
+	wait_for 5 right br-wan
+	# Nobody has heard this router yet: whoever made the route knows why.
+	traffic
+	advertise home 'AdvDefaultLifetime 0;'
+	sleep 4
+	right br-wan
+	advertise home
+	daemon node hear sh -c 'rdisc6 -1 -w 10000 br-wan && touch /run/heard'
+	wait_for 10 test -e "$LAB_DIR/node/run/heard"
+	daemon_stop home radvd
+	wait_for 5 nowhere
+	plain bat0
+	none_astray
+	# And again, with a short lifetime that nobody takes back.
+	netifds_route
+	wait_for 2 right br-wan
+	advertise home 'AdvDefaultLifetime 5;'
+	sleep 4
+	right br-wan
+	daemon_kill home radvd KILL
+	wait_for 10 nowhere
+	plain bat0
+}
+
+@test "advertisements with lifetime 0 on other devices do not wake the watch" {
+	running_quietly
+	daemon_stop node ping-marked
+	daemon_stop node ping-plain
+	wait_for 5 quiet
+	before=$(switches)
+	advertise mesh 'AdvDefaultLifetime 0;'
+	daemon node hear sh -c 'rdisc6 -1 -w 10000 bat0 && rdisc6 -1 -w 10000 bat0; touch /run/heard'
+	wait_for 20 test -e "$LAB_DIR/node/run/heard"
+	echo "wake-ups: $before, $(switches)"
+	[ "$(switches)" -eq "$before" ]
+}
+
+@test "renumbering 30 times leaves nothing behind" {
+	on node ip -6 addr flush dev br-wan scope global
+	watch_up
+	local round last
+	for round in $(seq 30); do
+		netifds_route "2001:db8:77$round"
+		wait_for 2 goes "$FAR_MARKED" br-wan mark 1 from "2001:db8:77$round::2"
+		[ -z "$last" ] || on node ip addr del "$last" dev br-wan
+		last=2001:db8:77$round::2/64
+	done
+	only_the_last() {
+		[ "$(on node ip -6 route show table 1 default proto 54 | grep -c ' via ')" -eq 1 ] &&
+			[ "$(on node ip -6 route show table 1 default proto 55 | grep -c ' via ')" -eq 1 ]
+	}
+	wait_for 2 only_the_last
+	# A socket that is not bound gets an address of the WAN.
+	run -0 on node ip -6 route get "$FAR_MARKED" mark 1
+	[[ $output == *" dev br-wan "*" src 2001:db8:7730::2 "* ]]
+	right br-wan
+}
+
 @test "IPv4: DHCP, renumbering, and a lease that ends" {
 	ipv4_too
 	dhcp_server 192.168.77

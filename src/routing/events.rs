@@ -11,7 +11,7 @@ use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::RouteHeader;
 
 use super::message;
-use super::route::{EXCEPTION, LOCAL, PROTOCOL, Prefix};
+use super::route::{EXCEPTION, MAIN, PROTOCOL, Prefix};
 use crate::config::Routing;
 use crate::netlink::{Bus, Message, Netlink};
 
@@ -48,6 +48,9 @@ pub struct Events {
 pub struct Known {
     /// Indexes of the WAN's devices.
     pub links: Vec<u32>,
+    /// Tables besides main and the WAN's that somebody's rule behind main leads
+    /// to.
+    pub tables: Vec<u32>,
     /// Prefixes that routes of the WAN are for packets from.
     pub sources: Vec<Prefix>,
 }
@@ -99,7 +102,7 @@ impl News {
     pub fn hear(&mut self, message: &Message, routing: &Routing, names: &[String], known: &Known) {
         match message.kind {
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
-                self.concerns_us |= route_concerns_us(message.body, routing, &known.links);
+                self.concerns_us |= route_concerns_us(message.body, routing, known);
             }
             libc::RTM_NEWLINK | libc::RTM_DELLINK => {
                 let deleted = message.kind == libc::RTM_DELLINK;
@@ -122,9 +125,10 @@ impl AsFd for Events {
     }
 }
 
-/// A route of ours, of the WAN's table, or through the WAN. The mesh's routes come
-/// and go a lot and are none of our business.
-fn route_concerns_us(payload: &[u8], routing: &Routing, known: &[u32]) -> bool {
+/// A route of ours, of the WAN's table, or through the WAN in one that unmarked
+/// packets may look in. The mesh's routes come and go a lot and are none of our
+/// business.
+fn route_concerns_us(payload: &[u8], routing: &Routing, known: &Known) -> bool {
     let Ok(header) = RouteHeader::parse(payload) else {
         return true;
     };
@@ -133,7 +137,9 @@ fn route_concerns_us(payload: &[u8], routing: &Routing, known: &[u32]) -> bool {
     {
         return true;
     }
-    if u32::from(header.table) == LOCAL {
+    // Of tables with large numbers the header has one and the same.
+    let of_table = |table| message::table(table).0 == header.table;
+    if !of_table(MAIN) && !known.tables.iter().any(|&table| of_table(table)) {
         return false;
     }
     let attributes = payload.get(ROUTE_HEADER..).unwrap_or_default();
@@ -143,7 +149,7 @@ fn route_concerns_us(payload: &[u8], routing: &Routing, known: &[u32]) -> bool {
             Ok(nla) if nla.kind() == libc::RTA_OIF => {
                 told = true;
                 let index = nla.value().try_into().map(u32::from_ne_bytes);
-                if index.is_ok_and(|index| known.contains(&index)) {
+                if index.is_ok_and(|index| known.links.contains(&index)) {
                     return true;
                 }
             }

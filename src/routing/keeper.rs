@@ -208,6 +208,7 @@ impl Keeper {
             present.links.extend(link);
         }
         self.known.links = present.links.iter().map(|link| link.index).collect();
+        self.known.tables.clear();
         let mut more = false;
         for family in Family::ALL {
             let managed = family.is_in(routing);
@@ -296,6 +297,7 @@ impl Keeper {
         present: &mut Present,
     ) -> Result<(), Error> {
         for table in rules::tables_behind_main(&present.rules, family, table) {
+            self.known.tables.push(table);
             for link in &present.links {
                 let mut one = false;
                 let routes =

@@ -3,7 +3,10 @@
 # DHCPv4 and router advertisements of the WAN say becomes addresses, routes and
 # the list of DNS servers, and goes when the link goes.
 #
-#   netifd.sh run DEVICE TABLE   stays; TABLE is where IPv6 routes go (ip6table)
+#   netifd.sh run DEVICE TABLE [SOURCEFILTER [RULE6]]
+#                                stays; TABLE is where IPv6 routes go (ip6table);
+#                                SOURCEFILTER 1 as netifd has it, 0 as Gluon's
+#                                wan6; RULE6 1 with Gluon's rule and unreachable route
 #   netifd.sh EVENT              called by udhcpc, with its variables
 #
 # SIGUSR1 asks DHCP server and router again.
@@ -67,10 +70,61 @@ route6() {
 	ip -6 route replace "$@" table "$table" proto static
 }
 
+# policies add|del PREFIX: the rules that netifd makes by itself for an address of
+# an interface with a table of its own (`ip6table`), see interface-ip.c: for
+# packets from it, and to its network.
+policies() {
+	policy_of "$1" 10000 from "$(own_address "$2")"
+	policy_of "$1" 20000 to "$2"
+}
+
+# policy_of add|del PRIORITY ARG...
+policy_of() {
+	[ "$table" = main ] || {
+		op=$1 pref=$2
+		shift 2
+		ip -6 rule "$op" pref "$pref" "$@" lookup "$table" 2>/dev/null
+	}
+}
+
+# flush_rules: what netifd does first: nobody's rules stay, in either family, and
+# no unreachable routes (system_flush_rules and system_init of system-linux.c).
+flush_rules() {
+	for family in -4 -6; do
+		ip "$family" rule flush
+		ip "$family" rule add pref 0 lookup local 2>/dev/null
+		ip "$family" rule add pref 32766 lookup main
+		ip "$family" route flush table all type unreachable
+	done
+	ip -4 rule add pref 32767 lookup default
+}
+
+# gluons: the rule6 and route6 of Gluon's network configuration, where they are
+# wanted: they would hide from most tests what gluon-wan does by itself.
+gluons() {
+	ip -6 rule add pref 1 fwmark 0x1/0x1 lookup "$table"
+	ip -6 route add unreachable default metric 65535 table "$table" proto static
+}
+
+# default_route add|del ROUTER PREFIX: for packets from the prefix only, unless
+# `sourcefilter` is off, as Gluon has it for wan6.
+default_route() {
+	route="default via $2 dev $device metric 512"
+	[ "$sourcefilter" = 0 ] || route="default from $3 via $2 dev $device metric 512"
+	# shellcheck disable=SC2086 # words
+	if [ "$1" = add ]; then
+		route6 $route
+	else
+		ip -6 route del $route table "$table" proto static 2>/dev/null
+	fi
+}
+
 # forget PREFIX: that the router no longer advertises.
 forget() {
-	ip -6 addr del "$(own_address "$1")/64" dev "$device"
 	ip -6 route del "$1" dev "$device" table "$table" proto static
+	[ "$sourcefilter" = 0 ] || default_route del "$router6" "$1"
+	policies del "$1"
+	ip -6 addr del "$(own_address "$1")/64" dev "$device"
 }
 
 router_discovery() {
@@ -80,6 +134,7 @@ router_discovery() {
 		case $key in
 		prefix) prefix=$value
 			ip -6 addr replace "$(own_address "$value")/64" dev "$device" noprefixroute
+			policies add "$value"
 			route6 "$value" dev "$device" metric 256 ;;
 		from) from=$value ;;
 		lifetime) lifetime=$value ;;
@@ -91,10 +146,11 @@ router_discovery() {
 	done <"$state/ra"
 	[ -n "$from" ] || return 1
 	if [ "$lifetime" -gt 0 ]; then
-		route6 default via "$from" dev "$device" metric 512
+		default_route add "$from" "$prefix"
 	else
-		ip -6 route del default via "$from" dev "$device" table "$table" proto static 2>/dev/null
+		default_route del "$from" "$prefix"
 	fi
+	router6=$from
 	[ -z "$old" ] || [ "$old" = "$prefix" ] || forget "$old"
 	# shellcheck disable=SC2086 # one word per server
 	servers dns6 $list
@@ -104,15 +160,21 @@ link_up() {
 	busybox udhcpc -f -t 5 -T 1 -A 1 -i "$device" -s "$0" &
 	dhcp=$!
 	want_ra=1
+	index=$(cat "/sys/class/net/$device/ifindex")
+	policy_of add $((90000 + index)) iif lo
 }
 
 link_down() {
 	kill "$dhcp"
 	wait "$dhcp"
-	want_ra=0 prefix=
+	want_ra=0
+	ip -4 route flush dev "$device" proto static
+	ip -6 route flush dev "$device" table "$table" proto static
+	[ -z "$prefix" ] || policies del "$prefix"
+	policy_of del $((90000 + index)) iif lo
 	ip -4 addr flush dev "$device"
 	ip -6 addr flush dev "$device" scope global
-	ip -6 route flush dev "$device" table "$table" proto static
+	prefix=
 	servers dns4
 	servers dns6
 }
@@ -128,8 +190,10 @@ carrier() {
 }
 
 run() {
-	device=$1 table=$2 link=down want_ra=0 dhcp='' prefix=
+	device=$1 table=$2 sourcefilter=${3-0} rule6=${4-0} link=down want_ra=0 dhcp='' prefix='' index=0 router6=
 	mkdir -p "$state"
+	flush_rules
+	[ "$rule6" = 0 ] || gluons
 	trap 'renew' USR1
 	trap '[ "$link" = down ] || link_down; exit 0' TERM
 	while :; do

@@ -22,15 +22,17 @@ node_up() {
 	wait_for 15 node_has_mesh
 }
 
-# netifd_up TABLE: the WAN's addresses, routes and servers are kept from now on.
+# netifd_up TABLE [SOURCEFILTER [RULE6]]: the WAN's addresses, routes, rules and
+# servers are kept from now on.
 netifd_up() {
-	daemon node netifd "$LAB_REPO/tests/lab/netifd.sh" run br-wan "$1"
+	daemon node netifd "$LAB_REPO/tests/lab/netifd.sh" run br-wan "$@"
 }
 
-# netifd_table TABLE: netifd starts anew, with its IPv6 routes in TABLE.
+# netifd_table TABLE [SOURCEFILTER [RULE6]]: netifd starts anew, with its IPv6
+# routes in TABLE. As it does so, it takes everybody's rules away.
 netifd_table() {
 	daemon_stop node netifd
-	netifd_up "$1" && node_has_wan
+	netifd_up "$@" && node_has_wan
 }
 
 wan_bridge_add() {
