@@ -113,11 +113,14 @@ impl Supply {
     }
 
     /// The indices of the WAN's devices, as they were at the last look; none where
-    /// they are not known.
+    /// they are not known. That `br-wan` is the one is a guess, which counts only
+    /// where there is a `br-wan`.
     #[must_use]
     pub fn devices(&self) -> Option<Vec<u32>> {
-        let devices = self.devices.as_ref()?.list.iter();
-        Some(devices.filter_map(|device| device.index).collect())
+        let devices = self.devices.as_ref()?;
+        let indices: Vec<u32> = devices.list.iter().filter_map(|one| one.index).collect();
+        let is_guess = matches!(devices.source, wan::Source::Routes);
+        (!is_guess || !indices.is_empty()).then_some(indices)
     }
 
     /// The WAN's devices and table, as they were at the last look.

@@ -88,7 +88,7 @@ set_up() {
 
 	# In directories of their own: both are watched.
 	mkdir $work/config $work/servers
-	printf "config resolver\n\toption resolv_file '%s'\n" $work/servers/resolv.conf >$work/config/gluon-wan
+	printf "config routing\n\tlist device wan\nconfig resolver\n\toption resolv_file '%s'\n" $work/servers/resolv.conf >$work/config/gluon-wan
 	echo "nameserver $server" >$work/servers/resolv.conf
 	gcc -O2 -o $work/relay "$here/resolver/relay.c"
 	gcc -O2 -o $work/first-answer "$here/resolver/first-answer.c"
