@@ -23,6 +23,7 @@ pub mod ready;
 pub mod redirect;
 pub mod resolver;
 pub mod routing;
+pub mod ruleset;
 pub mod status;
 pub mod sync;
 pub mod trace;

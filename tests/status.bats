@@ -29,6 +29,8 @@ teardown() {
 	gluon_wan clear
 	daemon_stop node watch
 	rm -rf "$LAB_DIR"/node/run/gluon-wan/watch*
+	on node nft delete table inet other 2>/dev/null || true
+	on node sh -c 'iptables-nft -t mangle -F OUTPUT' 2>/dev/null || true
 	on node sh -c '
 		ip -6 rule del lookup 52
 		ip -6 route flush table 52
@@ -152,7 +154,7 @@ state_of() {
 	run ! grep '^  !' <<<"$output"
 	run -1 json setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all --inh-caps=-all --
 	jq -e '.healthy == false and .problems == [] and .redirect.table == null
-		and (.unseen | length) == 3' <<<"$output"
+		and (.unseen | length) == 4' <<<"$output"
 }
 
 # --- redirect and include ----------------------------------------------------
@@ -259,6 +261,66 @@ with_fw4() {
 	problem "with mark 0x1/0x1 to this node's own ::1: they do not stay here but"
 	on node sh -c 'ip -6 rule add pref 0 lookup local && ip -6 rule del pref 100'
 	run -0 gluon_wan status
+}
+
+# --- nftables rules of others ------------------------------------------------------
+
+# other CHAIN RULE: a base chain of somebody else's, and its rule.
+other() {
+	on node nft "add table inet other; add chain inet other out { $1; }; add rule inet other out $2"
+}
+
+@test "another redirect of DNS, before ours and behind it" {
+	other 'type nat hook output priority -105' 'meta l4proto { tcp, udp } th dport { 53, 853 } redirect to :1053'
+	problem "table inet other, chain out .rule [0-9]*. sends to port 1053 what the resolver asks"
+	problems 1
+	on node nft delete table inet other
+	# Gluon's own words for what our table does.
+	other 'type nat hook output priority -105' 'udp dport 53 redirect to :54'
+	run -0 gluon_wan status
+	on node nft delete table inet other
+	other 'type nat hook output priority -105' 'meta mark != 1 udp dport 53 redirect to :1053'
+	run -0 gluon_wan status
+}
+
+@test "DNS that conntrack does not see" {
+	other 'type filter hook output priority raw' 'oifname lo tcp dport 53 notrack'
+	problem "table inet other, chain out .rule [0-9]*. hides DNS of the VPN daemons from conntrack"
+	problems 1
+	on node nft delete table inet other
+	other 'type filter hook output priority raw' 'udp dport 123 notrack'
+	run -0 gluon_wan status
+	run ! grep 'inet other' <<<"$output"
+}
+
+@test "marks that others take and give" {
+	other 'type route hook output priority mangle' 'meta mark set meta mark and 0xfffffff0'
+	note "redirect: table inet other, chain out (rule [0-9]*) takes the mark from packets; gluon-wan gives it back"
+	on node nft delete table inet other
+	other 'type route hook output priority mangle' 'meta skuid 0 meta mark set meta mark or 0x1'
+	problem "table inet other, chain out .rule [0-9]*. gives mark 0x1 to what everybody sends"
+	on node nft delete table inet other
+	other 'type route hook output priority mangle' 'meta mark set meta mark or 0x100'
+	run -0 gluon_wan status
+	run ! grep 'inet other' <<<"$output"
+}
+
+@test "a firewall of others that drops what the resolver asks" {
+	other 'type filter hook output priority filter' 'ip daddr 203.0.113.1 drop'
+	run -0 gluon_wan status
+	on node nft add chain inet other mine
+	on node nft add rule inet other mine oifname br-wan udp dport 53 reject
+	on node nft add rule inet other out jump mine
+	problem "table inet other, chain mine .rule [0-9]*. drops what the resolver asks the WAN's servers"
+}
+
+@test "rules of iptables-nft" {
+	on node ip6tables-nft -t mangle -A OUTPUT -m comment --comment x -j MARK --set-xmark 0x1/0x1
+	problem "table ip6 mangle, chain OUTPUT .rule [0-9]*. gives mark 0x1 to what everybody sends"
+	on node ip6tables-nft -t mangle -F OUTPUT
+	on node ip6tables-nft -t mangle -A OUTPUT -m mark --mark 0x1/0x1 -j MARK --set-xmark 0x10/0xffffffff
+	note "table ip6 mangle, chain OUTPUT (rule [0-9]*) takes the mark"
+	on node nft delete table ip6 mangle
 }
 
 # --- the watch -----------------------------------------------------------------

@@ -7,7 +7,7 @@
 //! the table as a whole when anything differs. [`include`] gives it to fw4, and
 //! [`Events`] tell when to look again. Nothing here waits.
 
-mod attrs;
+pub(crate) mod attrs;
 mod chain;
 mod directory;
 mod dns;
@@ -18,7 +18,7 @@ mod groups;
 pub mod include;
 mod kernel;
 mod mark;
-mod message;
+pub(crate) mod message;
 mod objects;
 mod raw;
 mod statement;

@@ -10,6 +10,7 @@ use crate::pulse::Watch;
 use crate::redirect::Counted;
 use crate::routing::Difference;
 use crate::routing::way::{Packet, Way};
+use crate::ruleset::walk::Deed;
 
 /// Something that was looked at, or why it could not be.
 pub type Seen<T> = Result<T, String>;
@@ -31,6 +32,8 @@ pub struct Facts {
     pub routing: Seen<Difference>,
     /// Which ways packets would take.
     pub ways: Seen<Vec<Asked>>,
+    /// What nftables rules of others do to the packets that matter.
+    pub others: Seen<Vec<Done>>,
     /// The watch.
     pub watch: Seen<Watch>,
     /// The resolver.
@@ -90,6 +93,34 @@ pub enum Whereto {
     Far,
     /// An address of this node.
     Here,
+}
+
+/// Something that a rule of others does to a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// What the packet is for.
+    pub purpose: Purpose,
+    /// The mark that it had.
+    pub mark: u32,
+    /// What is done to it, and by which rule.
+    pub deed: Deed,
+}
+
+/// What a packet is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// DNS of a redirected group, before it is redirected.
+    Lookup {
+        /// Or UDP.
+        tcp: bool,
+    },
+    /// A query of the resolver, with the mark.
+    Query {
+        /// Whether its family is.
+        separated: bool,
+    },
+    /// What everybody sends, without the mark.
+    Plain,
 }
 
 /// How something compares with what it must be.

@@ -1,5 +1,6 @@
 //! From what was seen to what is wrong and what to do about it: pure.
 
+mod others;
 mod watch;
 mod ways;
 
@@ -72,6 +73,7 @@ pub fn judge(facts: &Facts) -> Verdict {
     }
     verdict.routing(&facts.routing);
     verdict.ways(facts);
+    verdict.others(facts);
     verdict.watch(&facts.watch);
     verdict.resolver(&facts.resolver);
     verdict.leaks(&facts.leaks);

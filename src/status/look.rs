@@ -1,5 +1,6 @@
 //! Looks at everything and changes nothing. What cannot be seen stays a reason.
 
+mod others;
 mod ways;
 
 use std::fs;
@@ -44,16 +45,19 @@ pub fn gather(config_dir: &Path, config: &Config) -> Facts {
     });
     let resolver = resolver.unwrap_or_else(|_| unseen_resolver(config_dir, config));
     let devices = names.as_deref().map_err(Clone::clone).and_then(devices);
+    let servers = servers(config, &resolver);
+    let process = resolver.process.as_ref();
+    let uid = process.and_then(|one| Some(one.as_ref().ok()?.uid));
+    let gid = groups.iter().find_map(|group| group.gid.clone().ok()?);
+    let device = names_seen.first().map(String::as_str);
     Facts {
         ways: ways::ways(
             &config.routing,
             devices.as_deref().unwrap_or_default(),
-            &servers(config, &resolver),
-            resolver
-                .process
-                .as_ref()
-                .and_then(|one| Some(one.as_ref().ok()?.uid)),
+            &servers,
+            uid,
         ),
+        others: others::others(config, device, &servers, gid, uid),
         watch: pulse::watch().map_err(watch_unseen),
         devices,
         port: config.resolver.port,

@@ -60,6 +60,7 @@ pub(in crate::status) fn healthy() -> Facts {
             obstacles: Vec::new(),
         }),
         ways: Ok(ways::tests::as_promised()),
+        others: Ok(Vec::new()),
         watch: Ok(Watch::Here(Beat {
             pid: 8,
             idle_s: 4,

@@ -1,0 +1,118 @@
+//! What the nftables rules of others do to the packets that matter here.
+
+use std::net::IpAddr;
+
+use nftnl::nftnl_sys::libc;
+
+use crate::config::{Config, Server};
+use crate::routing::route::Family;
+use crate::ruleset::{
+    self,
+    walk::{Packet, walk},
+};
+use crate::status::facts::{Done, Purpose, Seen};
+
+const UDP: u8 = libc::IPPROTO_UDP as u8;
+const TCP: u8 = libc::IPPROTO_TCP as u8;
+const LOOPBACK: &str = "lo";
+const DNS_PORT: u16 = 53;
+/// What anybody sends: HTTPS.
+const WEB_PORT: u16 = 443;
+
+/// Leads the look-ups of the first group that exists (`gid`), the queries of the
+/// resolver (`uid`) and what everybody sends through the rules of others.
+pub fn others(
+    config: &Config,
+    device: Option<&str>,
+    servers: &[Server],
+    gid: Option<u32>,
+    uid: Option<u32>,
+) -> Seen<Vec<Done>> {
+    let ruleset = ruleset::read().map_err(|refused| refused.to_string())?;
+    let mut done = Vec::new();
+    for (purpose, packet) in packets(config, device, servers, gid, uid) {
+        let deeds = walk(&ruleset, &packet).into_iter();
+        done.extend(deeds.map(|deed| Done {
+            purpose,
+            mark: packet.mark,
+            deed,
+        }));
+    }
+    Ok(done)
+}
+
+fn packets(
+    config: &Config,
+    device: Option<&str>,
+    servers: &[Server],
+    gid: Option<u32>,
+    uid: Option<u32>,
+) -> Vec<(Purpose, Packet)> {
+    let packet = |family: Family| Packet {
+        family: match family {
+            Family::Ipv4 => libc::NFPROTO_IPV4 as u8,
+            Family::Ipv6 => libc::NFPROTO_IPV6 as u8,
+        },
+        protocol: UDP,
+        port: DNS_PORT,
+        destination: None,
+        device: None,
+        uid: None,
+        gid: None,
+        mark: 0,
+    };
+    let mut all = Vec::new();
+    // libc asks the primary resolver of this node.
+    for protocol in [TCP, UDP].into_iter().filter(|_| gid.is_some()) {
+        let lookup = Packet {
+            protocol,
+            destination: Some(vec![127, 0, 0, 1]),
+            device: Some(LOOPBACK.into()),
+            gid,
+            ..packet(Family::Ipv4)
+        };
+        all.push((
+            Purpose::Lookup {
+                tcp: protocol == TCP,
+            },
+            lookup,
+        ));
+    }
+    for family in Family::ALL {
+        let separated = match family {
+            Family::Ipv4 => config.routing.ipv4,
+            Family::Ipv6 => config.routing.ipv6,
+        };
+        let server = servers.iter().find(|one| Family::of(one.addr) == family);
+        // Whoever asks nobody in IPv4 does not care what becomes of it there.
+        if server.is_some() || separated {
+            let query = Packet {
+                port: server.map_or(DNS_PORT, |one| one.port),
+                destination: server.map(|one| octets(one.addr)),
+                device: device.map(str::to_owned),
+                uid,
+                mark: config.routing.mark.value,
+                ..packet(family)
+            };
+            all.push((Purpose::Query { separated }, query));
+        }
+        if separated {
+            let plain = Packet {
+                protocol: TCP,
+                port: WEB_PORT,
+                uid: Some(0),
+                gid: Some(0),
+                ..packet(family)
+            };
+            all.push((Purpose::Plain, plain));
+        }
+    }
+    all
+}
+
+fn octets(addr: IpAddr) -> Vec<u8> {
+    match addr {
+        IpAddr::V4(addr) => addr.octets().into(),
+        IpAddr::V6(addr) => addr.octets().into(),
+    }
+}
