@@ -152,9 +152,7 @@ async fn serve(dir: &Path, config: Config, user: &str, listening: Listening) -> 
         listening.on.join(" and ")
     );
     let mut tasks = JoinSet::new();
-    for tcp in listening.tcp {
-        tasks.spawn(tcp::serve(Arc::clone(&relay), tcp, mark));
-    }
+    tasks.spawn(tcp::serve(Arc::clone(&relay), listening.tcp, mark));
     tasks.spawn(relay_for_ever(Arc::clone(&relay)));
 
     tokio::select! {

@@ -205,15 +205,6 @@ impl Relay {
         });
     }
 
-    /// The servers, the best first.
-    #[must_use]
-    pub fn ranked(&self) -> Vec<Server> {
-        self.with_upstreams(|upstreams| {
-            let ranked = upstreams.ranked().into_iter();
-            ranked.map(|upstream| upstream.server.clone()).collect()
-        })
-    }
-
     /// Reads or adds to what is known of the servers. Nothing may wait in it.
     pub fn with_upstreams<T>(&self, act: impl FnOnce(&mut Upstreams) -> T) -> T {
         act(&mut self.lock().in_flight.upstreams)

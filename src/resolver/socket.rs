@@ -67,7 +67,9 @@ pub fn filter_by_device(socket: &UdpSocket, devices: Option<&[u32]>) -> io::Resu
     }
 }
 
-/// A TCP socket towards a server: marked, not yet connected.
+/// A TCP socket towards a server: marked, not yet connected. A reply that comes in
+/// through another device is no danger here: it would have to know sequence
+/// numbers that only the server has seen.
 ///
 /// # Errors
 /// No privilege for the mark, no descriptors.

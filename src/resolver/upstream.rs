@@ -72,6 +72,10 @@ pub struct Upstream {
     /// The first query since it was last heard.
     unanswered_since: Option<Instant>,
     failures_in_a_row: u32,
+    /// Whether the last look-up over TCP got nothing from it in time. UDP may work
+    /// all the same.
+    fails_over_tcp: bool,
+    asked_over_tcp: Option<Instant>,
 }
 
 impl Upstream {
@@ -89,7 +93,26 @@ impl Upstream {
             answered_up_to: None,
             unanswered_since: None,
             failures_in_a_row: 0,
+            fails_over_tcp: false,
+            asked_over_tcp: None,
         }
+    }
+
+    /// A connection to it is begun, for one query.
+    pub fn asked_over_tcp(&mut self, now: Instant) {
+        self.queries += 1;
+        self.asked_over_tcp = Some(now);
+    }
+
+    /// It answered over TCP, `took` after the query.
+    pub fn heard_over_tcp(&mut self, now: Instant, took: Duration, failure: bool) {
+        self.fails_over_tcp = false;
+        self.heard(now, Some(took), failure);
+    }
+
+    /// It refuses to be asked over TCP, or did not answer in time.
+    pub fn failed_over_tcp(&mut self) {
+        self.fails_over_tcp = true;
     }
 
     /// When a query to it counts as unanswered (RFC 6298, section 2): the round
@@ -263,6 +286,10 @@ impl Upstreams {
             upstream.unanswered_since = None;
             upstream.failures_in_a_row = 0;
         }
+        // What failed over TCP is due for a probe.
+        for upstream in &mut self.list {
+            upstream.asked_over_tcp = None;
+        }
     }
 
     /// All of them, in the operator's order.
@@ -306,6 +333,26 @@ impl Upstreams {
             .iter()
             .filter(|upstream| among(upstream))
             .min_by_key(|upstream| upstream.rank())
+    }
+
+    /// Who gets a query over TCP, in this order, and how many of them at once: those
+    /// that failed over TCP and are due for a probe, then the best one. The others
+    /// that failed come last, so that one that hangs costs nobody any time.
+    #[must_use]
+    pub fn over_tcp(&self, now: Instant) -> (Vec<Upstream>, usize) {
+        let (failing, mut good): (Vec<_>, Vec<_>) = self
+            .ranked()
+            .into_iter()
+            .cloned()
+            .partition(|upstream| upstream.fails_over_tcp);
+        let (mut order, mut last): (Vec<_>, Vec<_>) = failing.into_iter().partition(|upstream| {
+            let asked = upstream.asked_over_tcp;
+            asked.is_none_or(|asked| now.saturating_duration_since(asked) >= PROBE_SPARE)
+        });
+        let at_once = order.len() + 1;
+        order.append(&mut good);
+        order.append(&mut last);
+        (order, at_once)
     }
 
     /// The servers, the best first.

@@ -1,0 +1,249 @@
+//! The clients: how many there may be, and what each of them wants to know.
+
+use std::io;
+use std::net::{self, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use hickory_server::net::runtime::iocompat::AsyncIoTokioAsStd;
+use hickory_server::net::tcp::TcpStream;
+use hickory_server::net::xfer::Protocol;
+use hickory_server::net::{BufDnsStreamHandle, DnsStreamHandle};
+use hickory_server::proto::op::SerialMessage;
+use hickory_server::server::TimeoutStream;
+use tokio::net::{TcpListener, TcpStream as Tcp};
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+
+use super::{Asking, lookup};
+use crate::log;
+use crate::resolver::answer::{self, Reason, Report};
+use crate::resolver::message::{self, Kind};
+use crate::resolver::relay::Relay;
+
+/// Connections of clients at a time. The one that is idle the longest makes room
+/// for a new one; one whose query is under way never does.
+const MAX_CLIENTS: usize = 16;
+/// Queries of one connection that are answered at a time; the next are read
+/// when one of them is done. Each may be a reply of 64 KiB that the client does
+/// not read. (libc asks for A and AAAA through the same connection.)
+const MAX_PIPELINED: usize = 2;
+/// A connection without a whole message for so long is closed (RFC 7766,
+/// section 6.2.3, leaves the time to us).
+const IDLE: Duration = Duration::from_secs(10);
+/// In place of the time of the last activity: a query is under way.
+const BUSY: u32 = u32::MAX;
+
+/// Serves the clients of some listening sockets, for ever.
+///
+/// # Errors
+/// A socket cannot be used at all.
+pub async fn serve(
+    relay: Arc<Relay>,
+    listeners: Vec<net::TcpListener>,
+    mark: u32,
+) -> io::Result<()> {
+    let listeners: Vec<TcpListener> = listeners
+        .into_iter()
+        .map(TcpListener::from_std)
+        .collect::<io::Result<_>>()?;
+    let asking = Asking::new(relay, mark);
+    let mut clients = Clients::new();
+    for turn in 0.. {
+        match accept(&listeners, turn).await {
+            Ok((stream, addr)) => {
+                clients.make_room().await;
+                clients.add(&asking, stream, addr);
+            }
+            Err(error) => {
+                // Out of descriptors or memory, most likely: others must end first.
+                log::warning!("a TCP client could not be accepted: {error}");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The next client of any of them. Each is looked at first in turn, so that a crowd
+/// at one keeps nobody from another.
+async fn accept(listeners: &[TcpListener], turn: usize) -> io::Result<(Tcp, SocketAddr)> {
+    std::future::poll_fn(|context| {
+        let first = turn % listeners.len().max(1);
+        let (last, first) = listeners.split_at(first);
+        for listener in first.iter().chain(last) {
+            if let Poll::Ready(accepted) = listener.poll_accept(context) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// All that are connected.
+struct Clients {
+    /// In the order in which they came.
+    open: Vec<Client>,
+    start: Instant,
+    /// One of them has ended, or has its answer.
+    freed: Arc<Notify>,
+}
+
+struct Client {
+    state: Arc<State>,
+    task: AbortHandle,
+}
+
+/// What a connection tells of itself.
+struct State {
+    /// Since [`Clients::start`], in tenths of a second, or [`BUSY`]. Enough for 13
+    /// years; MIPS has no atomics of 64 bits.
+    last_active: AtomicU32,
+    start: Instant,
+    freed: Arc<Notify>,
+}
+
+impl State {
+    fn is_busy(&self) {
+        self.last_active.store(BUSY, Ordering::Relaxed);
+    }
+
+    fn is_idle(&self) {
+        let tenths = u32::try_from(self.start.elapsed().as_millis() / 100);
+        self.last_active
+            .store(tenths.unwrap_or(BUSY - 1), Ordering::Relaxed);
+        self.freed.notify_one();
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.freed.notify_one();
+    }
+}
+
+impl Clients {
+    fn new() -> Self {
+        Self {
+            open: Vec::new(),
+            start: Instant::now(),
+            freed: Arc::default(),
+        }
+    }
+
+    /// Waits until there is room for one more.
+    async fn make_room(&mut self) {
+        loop {
+            self.open.retain(|client| !client.task.is_finished());
+            if self.open.len() < MAX_CLIENTS {
+                return;
+            }
+            match idlest(
+                self.open
+                    .iter()
+                    .map(|client| client.state.last_active.load(Ordering::Relaxed)),
+            ) {
+                Some(at) => self.open.remove(at).task.abort(),
+                None => self.freed.notified().await,
+            }
+        }
+    }
+
+    fn add(&mut self, asking: &Asking, stream: Tcp, addr: SocketAddr) {
+        let state = Arc::new(State {
+            last_active: AtomicU32::new(0),
+            start: self.start,
+            freed: Arc::clone(&self.freed),
+        });
+        state.is_idle();
+        let task = tokio::spawn(converse(asking.clone(), stream, addr, Arc::clone(&state)));
+        self.open.push(Client {
+            state,
+            task: task.abort_handle(),
+        });
+    }
+}
+
+/// Which of these, in the order in which they came, was active the longest ago;
+/// none while all are busy.
+fn idlest(last_active: impl Iterator<Item = u32>) -> Option<usize> {
+    let (at, time) = last_active.enumerate().min_by_key(|(_, time)| *time)?;
+    (time != BUSY).then_some(at)
+}
+
+/// Answers what one client sends, some messages at a time (RFC 7766,
+/// section 6.2.1.1), in the order in which the answers come.
+async fn converse(asking: Asking, stream: Tcp, client: SocketAddr, state: Arc<State>) {
+    let (stream, mut replies) =
+        TcpStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(stream), client, MAX_PIPELINED);
+    let mut messages = TimeoutStream::new(stream, IDLE);
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            message = messages.next(), if open.len() < MAX_PIPELINED => match message {
+                Some(Ok(message)) => {
+                    state.is_busy();
+                    open.spawn(answer(asking.clone(), message.into_parts().0, client));
+                }
+                Some(Err(_broken_or_idle)) => return,
+                None => break,
+            },
+            Some(answer) = open.join_next() => {
+                if !pass_on(&mut replies, client, answer.ok().flatten()) {
+                    return;
+                }
+                // The stream takes it before anybody else has a turn.
+                if open.is_empty() {
+                    state.is_idle();
+                }
+            }
+        }
+    }
+    // The client has said all it has to say, and still wants its answers. The
+    // stream sends while it is asked for the next message, which never comes.
+    while let Some(answer) = open.join_next().await {
+        if !pass_on(&mut replies, client, answer.ok().flatten()) || messages.next().await.is_some()
+        {
+            return;
+        }
+    }
+}
+
+/// Queues an answer. Returns false where the client does not read.
+fn pass_on(replies: &mut BufDnsStreamHandle, client: SocketAddr, answer: Option<Vec<u8>>) -> bool {
+    answer.is_none_or(|answer| replies.send(SerialMessage::new(answer, client)).is_ok())
+}
+
+/// The answer to one message, none where it deserves none.
+async fn answer(asking: Asking, message: Vec<u8>, client: SocketAddr) -> Option<Vec<u8>> {
+    let reason = match message::classify(&message) {
+        Kind::Ignore => return None,
+        Kind::Answer => Reason::Message,
+        Kind::Relay(question) => match lookup::ask(&asking, &message, question).await {
+            Some(reply) => return Some(reply),
+            None => Reason::NoServer,
+        },
+    };
+    let report: Arc<dyn Report> = asking.relay;
+    answer::encode(&report, &message, client, Protocol::Tcp, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_that_is_idle_the_longest_makes_room_and_no_busy_one_does() {
+        let idlest = |times: &[u32]| idlest(times.iter().copied());
+        assert_eq!(idlest(&[5, 3, 9]), Some(1));
+        assert_eq!(idlest(&[4, 4, 4]), Some(0), "the first that came");
+        assert_eq!(idlest(&[BUSY, 7, BUSY]), Some(1));
+        assert_eq!(idlest(&[BUSY, BUSY]), None);
+        assert_eq!(idlest(&[]), None);
+    }
+}
