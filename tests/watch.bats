@@ -615,3 +615,74 @@ quiet() {
 storm_followed() {
 	[ "$(on node ip -6 route show table 1 | grep -c '^2001:db8:b:')" -eq 500 ]
 }
+
+# --- which devices the WAN has ------------------------------------------------
+
+# named TEXT: what netifd is said to have named, put in place as the update script does.
+named() {
+	local file=$LAB_DIR/node/var/gluon/wan-dnsmasq/devices
+	mkdir -p "${file%/*}"
+	printf '%b' "$1" >"$file.new"
+	chmod "${MODE-644}" "$file.new"
+	mv "$file.new" "$file"
+}
+
+# ways_out DEVICE...: the guard lets marked packets out through these and no others.
+ways_out() {
+	local now
+	now=$(on node nft list chain inet gluon_wan mark_guard | grep ' drop ' | head -n 1)
+	now=$(grep -o '"[^" ]*"' <<<"${now%% comment *}" | grep -v '"lo"' | tr -d '"' | sort | xargs)
+	[ "$now" = "$(printf '%s\n' "$@" | sort | xargs)" ]
+}
+
+@test "the WAN's devices: the file is followed, and what comes, goes and is renamed" {
+	running
+	ways_out br-wan
+	plug cell wwan0
+	named 'br-wan\nwwan0\n'
+	wait_for 5 ways_out br-wan wwan0
+	# A bad line costs itself, and is said once.
+	named '# of netifd\nwwan0\nbr wan\n'
+	wait_for 5 ways_out wwan0
+	[ "$(grep -c "devices:3: 'br wan' is no name of a device" "$LAB_DIR/node/watch.log")" -eq 1 ]
+	# An alternative name that is there later, a device that is renamed, one made anew.
+	named 'uplink\n'
+	wait_for 5 ways_out uplink
+	on node ip link property add dev br-wan altname uplink
+	wait_for 5 ways_out br-wan
+	wait_for 10 right br-wan
+	sh_node 'ip link set br-wan down; ip link set br-wan name wan7; ip link set wan7 up'
+	wait_for 5 ways_out wan7
+	on node ip link del wwan0
+	sh_node 'ip link set wan7 down; ip link property del dev wan7 altname uplink; ip link set wan7 name br-wan; ip link set br-wan up'
+	wait_for 5 ways_out uplink
+	# Without the file, or with one that is not root's alone, as before.
+	MODE=666 named 'wwan0\n'
+	wait_for 5 ways_out br-wan
+	named 'wwan0\n'
+	wait_for 5 ways_out wwan0
+	rm "$LAB_DIR/node/var/gluon/wan-dnsmasq/devices"
+	wait_for 5 ways_out br-wan
+	wait_for 15 right br-wan
+	none_astray
+}
+
+@test "a modem that only netifd's routes show" {
+	running
+	plug cell wwan0
+	sh_node "ip -6 route add default via $CELL_LL dev wwan0 proto static metric 512 table 1"
+	wait_for 5 ways_out br-wan wwan0
+	sh_node "ip -6 route del default via $CELL_LL dev wwan0 proto static metric 512 table 1"
+	wait_for 5 ways_out br-wan
+}
+
+@test "devices that are configured count alone" {
+	named 'wwan0\n'
+	config <<<$'config routing\n\tlist device br-wan'
+	running
+	ways_out br-wan
+	named 'wwan1\n'
+	config <<<''
+	daemon_kill node watch HUP
+	wait_for 5 ways_out wwan1
+}

@@ -6,6 +6,7 @@
 //! an error of whatever a service writes to standard error (`instance_stderr` in its
 //! service/instance.c).
 
+mod remarks;
 mod syslog;
 
 use std::error::Error;
@@ -13,6 +14,7 @@ use std::fmt::Arguments;
 use std::io::Write;
 use std::sync::OnceLock;
 
+pub use remarks::{Remarks, Told};
 use syslog::Syslog;
 
 /// None: standard error.

@@ -12,7 +12,7 @@ use super::plan::{self, Change};
 use super::route::{Family, MAIN, Prefix, Route};
 use super::state::{Address, Link, Present, Withdrawn};
 use super::wanted::{self, MAX_ROUTES, Wanted};
-use super::{Error, Outcome, moved, reverse_path, rules};
+use super::{Error, Outcome, TOLD, moved, reverse_path, rules};
 use crate::config::Routing;
 use crate::netlink::{Refused, Requests};
 
@@ -373,12 +373,12 @@ fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change], outcome: &mut 
             Ok(()) if change.is_refresh() => {}
             Ok(()) => outcome
                 .changes
-                .tell(|| change.past_words(&name).to_string()),
+                .tell(TOLD, || change.past_words(&name).to_string()),
             Err(refused) => {
                 outcome
                     .failures
                     .0
-                    .tell(|| format!("{}: {refused}", change.words(&name)));
+                    .tell(TOLD, || format!("{}: {refused}", change.words(&name)));
                 // The kernel will say the same of all the others.
                 if refused.is(libc::EPERM) {
                     break;

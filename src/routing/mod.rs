@@ -37,6 +37,7 @@ use route::Route;
 pub use state::{Link, Withdrawn};
 
 use crate::config::Routing;
+use crate::log::Told;
 use crate::netlink::Refused;
 
 /// How many changes or failures are told one by one.
@@ -64,15 +65,6 @@ pub enum Error {
 /// The changes that were refused, each with the reason.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Failures(Told);
-
-/// The first few of many lines, and how many more there are.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// The first ones.
-    pub lines: Vec<String>,
-    /// How many are not among `lines`.
-    pub more: usize,
-}
 
 /// What was done.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -155,16 +147,6 @@ impl Failures {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.lines.is_empty()
-    }
-}
-
-impl Told {
-    fn tell(&mut self, line: impl FnOnce() -> String) {
-        if self.lines.len() < TOLD {
-            self.lines.push(line());
-        } else {
-            self.more += 1;
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::Error;
 use crate::config::is_plain_device_name;
 use crate::input::{self, Shown};
+use crate::log::Told;
 
 /// How long the file may be: a few names, and a comment.
 const MAX_FILE: usize = 4096;
@@ -61,29 +62,32 @@ fn is_roots(uid: u32, mode: u32) -> bool {
 }
 
 fn parse(path: &Path, text: &str) -> Said {
-    let mut said = Said::default();
-    let mut more = 0;
+    let mut names = Vec::new();
+    let mut bad = Told::default();
     for (line, name) in (1..).zip(text.lines().map(str::trim)) {
         if name.is_empty() || name.starts_with('#') {
             continue;
         }
         if is_plain_device_name(name) {
-            said.names.push(name.to_owned());
-        } else if said.left_out.len() < MAX_TOLD {
-            let place = format!("{}:{line}", path.display());
-            let name = Shown(name);
-            said.left_out.push(format!(
-                "{place}: '{name}' is no name of a device: left out"
-            ));
-        } else {
-            more += 1;
+            names.push(name.to_owned());
+            continue;
         }
+        let (path, name) = (path.display(), Shown(name));
+        bad.tell(MAX_TOLD, || {
+            format!("{path}:{line}: '{name}' is no name of a device: left out")
+        });
     }
+    let Told { mut lines, more } = bad;
     if more > 0 {
-        let line = format!("{}: {more} lines more are left out", path.display());
-        said.left_out.push(line);
+        lines.push(format!(
+            "{}: {more} lines more are left out",
+            path.display()
+        ));
     }
-    said
+    Said {
+        names,
+        left_out: lines,
+    }
 }
 
 #[cfg(test)]
