@@ -19,6 +19,11 @@ const SET_NAME: &CStr = c"__set%d";
 /// NFTA_TABLE_USERDATA of linux/netfilter/nf_tables.h.
 const TABLE_USERDATA: u16 = 6;
 
+/// Room for the largest table that there can be, with as many devices and groups as a
+/// configuration may have (28 kB): a transaction is sent in one piece. libnftnl's own
+/// would be 128 kB.
+const PAGE: u32 = 48 * 1024;
+
 /// A batch, and what each of its messages is about.
 pub struct Transaction {
     batch: Batch,
@@ -53,7 +58,7 @@ impl Transaction {
 
     fn new() -> Self {
         Self {
-            batch: Batch::new(),
+            batch: Batch::with_page_size(PAGE),
             steps: Vec::new(),
             sets: 0,
         }
