@@ -28,8 +28,8 @@ router_make() {
 		[ -e "$root/bin/$applet" ] || ln -s "$(command -v busybox)" "$root/bin/$applet" || return
 	done
 	: >"$root/dev/null"
-	printf 'root:x:0:0:root:/root:/bin/ash\nnobody:x:65534:65534:nobody:/var:/bin/false\n' >"$root/etc/passwd"
-	printf 'root:x:0:\ngluon-fastd:x:800:\ngluon-mesh-vpn:x:801:\n' >"$root/etc/group"
+	printf 'root:x:0:0:root:/root:/bin/ash\nnobody:x:65534:65534:nobody:/var:/bin/false\ngluon-wan:x:32768:32768::/var/run/gluon-wan:/bin/false\n' >"$root/etc/passwd"
+	printf 'root:x:0:\ngluon-fastd:x:800:\ngluon-mesh-vpn:x:801:\ngluon-wan:x:32768:gluon-wan\n' >"$root/etc/group"
 	[ -z "$OPENWRT_TOOLS" ] || router_real_tools "$root"
 }
 
