@@ -59,6 +59,13 @@ impl Local {
         Ok(Self(entries))
     }
 
+    /// Whether the node has no address but loopback ones: then there is no network,
+    /// so no mesh either.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|entry| entry.addr.is_loopback())
+    }
+
     /// What the kernel does with an address, none where it asks a route how to
     /// send to it. `device` is the index that a link-local address goes with: the
     /// same one is another machine's on another link.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::local::{Kind, Local};
 use super::network::Wan;
 use super::upstream::MAX_SERVERS;
-use crate::config::{CONFIG_FILE, Config, Resolver, STATIC_FILE, Server};
+use crate::config::{self, CONFIG_FILE, Config, Resolver, STATIC_FILE, Server};
 use crate::input::{self, Shown};
 use crate::log;
 use crate::wan::{self, Devices};
@@ -131,23 +131,22 @@ impl Supply {
 
     /// Reads the configuration again. A bad one changes nothing.
     pub fn reload(&mut self) {
-        let remark = match Config::load(&self.dir) {
-            Ok(new) => {
-                let fixed = is_fixed_at_start(&new) == is_fixed_at_start(&self.config);
-                self.config = new;
-                (!fixed).then(|| {
-                    "listen, port, user, max_inflight and mark change with a restart".into()
-                })
+        let reading = config::read(&self.dir);
+        let left_out = reading.left_out.iter();
+        let mut remarks: Vec<String> = left_out
+            .map(|error| format!("{}: left out", log::chain(error)))
+            .collect();
+        if let Some(error) = reading.refused.first() {
+            let error = log::chain(error);
+            remarks.push(format!("{error}: the configuration stays as it was"));
+        } else {
+            let old = std::mem::replace(&mut self.config, reading.config);
+            if is_fixed_at_start(&old) != is_fixed_at_start(&self.config) {
+                let fixed = "listen, port, user, max_inflight and mark";
+                remarks.push(format!("{fixed} change with a restart"));
             }
-            Err(error) => {
-                let reason = std::error::Error::source(&error).map(|error| format!(": {error}"));
-                let reason = reason.unwrap_or_default();
-                Some(format!(
-                    "{error}{reason}: the configuration stays as it was"
-                ))
-            }
-        };
-        say_news(&mut self.said_of_config, remark.into_iter().collect());
+        }
+        say_news(&mut self.said_of_config, remarks);
     }
 }
 
@@ -190,7 +189,7 @@ pub fn in_force(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
             }));
             (servers, remarks)
         }
-        fixed => (fixed.to_vec(), Vec::new()),
+        fixed => complete(fixed, config),
     };
     remarks.extend(leave_out(&mut servers, |server| {
         is_ours(server, resolver).then_some("is this resolver itself")
@@ -203,6 +202,31 @@ pub fn in_force(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
         servers.truncate(MAX_SERVERS);
     }
     Ok((servers, remarks))
+}
+
+/// The static servers. A link-local one that stands without its device is on the
+/// WAN's, where the WAN has one.
+fn complete(fixed: &[Server], config: &Config) -> (Vec<Server>, Vec<String>) {
+    if !fixed.iter().any(Server::needs_device) {
+        return (fixed.to_vec(), Vec::new());
+    }
+    let devices = wan::find(config).ok();
+    let mut servers = Vec::new();
+    let mut remarks = Vec::new();
+    for server in fixed {
+        match devices
+            .as_ref()
+            .and_then(|devices| devices.complete(server))
+        {
+            Some(complete) if servers.contains(&complete) => {}
+            Some(complete) => servers.push(complete),
+            None => remarks.push(format!(
+                "the server {server} stands without its device, and the WAN has not just one: \
+                 left out"
+            )),
+        }
+    }
+    (servers, remarks)
 }
 
 /// Takes the servers out that something is wrong with, and says what.
@@ -234,10 +258,12 @@ pub fn unfit(
         Some(device) => device,
         None => None,
     };
-    local.kind(server.addr, device).map(|kind| match kind {
-        Kind::Own => "is this node itself",
-        Kind::Broadcast => "is a broadcast address",
-    })
+    match local.kind(server.addr, device)? {
+        // What listens there has nobody else to ask.
+        Kind::Own if server.addr.is_loopback() && local.is_alone() => None,
+        Kind::Own => Some("is this node itself"),
+        Kind::Broadcast => Some("is a broadcast address"),
+    }
 }
 
 /// Whether it is where we listen: each query would be asked again.
@@ -449,6 +475,11 @@ mod tests {
             "the server 10.9.0.255 is a broadcast address: left out"
         );
         assert_eq!(remarks.len(), 7);
+        // Without any network, no mesh can be asked.
+        let alone = super::super::local::tests::local(&["127.0.0.0/8", "::1/128"], &[]);
+        let loopback = "127.0.0.53".parse().unwrap();
+        assert_eq!(unfit(&loopback, &alone, index), None);
+        assert!(unfit(&loopback, &Local::default(), index).is_some());
     }
 
     #[test]

@@ -219,3 +219,39 @@ fn a_server_keeps_its_name_while_it_is_in_the_list() {
     upstreams.set(&servers(MAX_SERVERS + 1), now);
     assert_eq!(upstreams.list().len(), MAX_SERVERS);
 }
+
+#[test]
+fn a_server_that_fails_over_tcp_is_asked_last_and_probed_now_and_then() {
+    let mut now = Instant::now();
+    let mut upstreams = Upstreams::default();
+    let servers: Vec<Server> = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+        .map(|text| text.parse().unwrap())
+        .into();
+    upstreams.set(&servers, now);
+    let order = |upstreams: &Upstreams, now| {
+        let (order, at_once) = upstreams.over_tcp(now);
+        let order: Vec<String> = order.iter().map(|one| one.server.to_string()).collect();
+        (order.join(" "), at_once)
+    };
+    let listed = ("192.0.2.1 192.0.2.2 192.0.2.3".to_owned(), 1);
+    assert_eq!(order(&upstreams, now), listed);
+
+    let first = upstreams.list()[0].id;
+    let first = upstreams.get(first).unwrap();
+    first.asked_over_tcp(now);
+    first.failed_over_tcp();
+    let last = ("192.0.2.2 192.0.2.3 192.0.2.1".to_owned(), 1);
+    assert_eq!(order(&upstreams, now), last);
+    // What UDP says of it does not matter.
+    let first = upstreams.list()[0].id;
+    upstreams.get(first).unwrap().heard(now, None, false);
+    assert_eq!(order(&upstreams, now), last);
+    // Asked beside the best one, so that it costs no time.
+    now += PROBE_SPARE;
+    let probed = ("192.0.2.1 192.0.2.2 192.0.2.3".to_owned(), 2);
+    assert_eq!(order(&upstreams, now), probed);
+    let first = upstreams.get(first).unwrap();
+    first.asked_over_tcp(now);
+    first.heard_over_tcp(now, Duration::from_millis(3), false);
+    assert_eq!(order(&upstreams, now), listed);
+}
