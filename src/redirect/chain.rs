@@ -8,6 +8,16 @@ use nftnl::nftnl_sys::libc;
 use super::expr::Expr;
 use super::statement::Statement;
 
+/// Before all that others do to packets: they sort out at -300 (`raw`) what conntrack
+/// is not to see, and mark at -150 (`mangle`).
+pub const EARLY: i32 = -500;
+/// Just behind conntrack (-200), the first place that a nat chain may have: the one
+/// that decides first has decided. Address translation itself happens at -100,
+/// wherever its chains are.
+pub const FIRST_OF_NAT: i32 = -199;
+/// Behind all others.
+pub const LATE: i32 = 500;
+
 /// A base chain that lets through what no rule of it stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {

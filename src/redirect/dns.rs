@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::chain::{Base, Chain, Hook, Kind, Rule};
+use super::chain::{Base, Chain, FIRST_OF_NAT, Hook, Kind, LATE, Rule};
 use super::statement::{Family, Statement};
-use super::table::Group;
 
 /// The chain that redirects.
 pub const REDIRECT: &str = "dns_redirect";
@@ -13,30 +12,24 @@ pub const REDIRECT: &str = "dns_redirect";
 pub const GUARD: &str = "dns_guard";
 /// The chain that stops what is said about late answers.
 pub const ERRORS: &str = "error_guard";
-/// Just behind conntrack (-200), the first place that a nat chain may have: the one
-/// that decides first has decided. Address translation itself happens at -100,
-/// wherever its chains are.
-const FIRST_OF_NAT: i32 = -199;
 const DNS_PORT: u16 = 53;
 const LOOPBACK: &str = "lo";
 /// The longest comment that nft takes: NFTNL_UDATA_COMMENT_MAXLEN, without NUL.
 const MAX_COMMENT: usize = 127;
 
 /// The conntrack zone of the groups' own flows: another one for another port, so that
-/// no flow stays with the old one. Few look into zones this high, which others number
-/// from 1 or by devices.
+/// no flow stays with the old one. Others number their zones from 1, or by devices.
 pub fn zone(port: u16) -> u16 {
     54_000 + port % 10_000
 }
 
-/// Has the groups' queries make flows of their own. Conntrack would find those of others
-/// from the same source port to the same server, of minutes ago, and address translation
-/// goes by what was decided then.
+/// Gives the groups' queries flows of their own. Without the zone, conntrack takes a
+/// query from the same source port to the same server, by whomever and up to minutes
+/// ago, for the same flow, and address translation goes by what was decided then.
 ///
-/// Answers find the flow without the zone, since only the first direction is in it. TCP
-/// is left out: a connection is new with its SYN, and what Linux sends when the socket
-/// has gone, acknowledgements and resets, is of no group any more and has to find
-/// its flow.
+/// Answers find the flow without the zone, since only its first direction is in it. TCP
+/// is left out: a connection is new with its SYN, and what Linux sends for a socket that
+/// has gone, acknowledgements and resets, has no group any more and must find its flow.
 pub fn own_flows(gids: &BTreeSet<u32>, port: u16) -> Rule {
     Rule {
         statements: vec![
@@ -48,8 +41,9 @@ pub fn own_flows(gids: &BTreeSet<u32>, port: u16) -> Rule {
     }
 }
 
-/// Redirects the first packet of each flow, and address translation the rest.
-pub fn redirect(groups: &[Group], gids: &BTreeSet<u32>, port: u16) -> Chain {
+/// Redirects the first packet of each flow, and address translation the rest. `names` are
+/// the groups' for the comment.
+pub fn redirect(names: &[&str], gids: &BTreeSet<u32>, port: u16) -> Chain {
     Chain {
         name: REDIRECT,
         base: Base {
@@ -65,7 +59,7 @@ pub fn redirect(groups: &[Group], gids: &BTreeSet<u32>, port: u16) -> Chain {
                 Statement::Counter,
                 Statement::RedirectTo(port),
             ],
-            comment: Some(names(groups)),
+            comment: Some(listed(names)),
         }],
     }
 }
@@ -122,7 +116,7 @@ pub fn error_guard(devices: &[String]) -> Chain {
         base: Base {
             kind: Kind::Filter,
             hook: Hook::Output,
-            priority: super::table::LATE,
+            priority: LATE,
         },
         rules: vec![rule(Family::Ipv4), rule(Family::Ipv6)],
     }
@@ -136,19 +130,19 @@ pub fn nowhere_but(devices: &[String]) -> impl Iterator<Item = Statement> {
 }
 
 /// The groups' names, as many as a comment has room for.
-fn names(groups: &[Group]) -> String {
+fn listed(names: &[&str]) -> String {
     const MORE: &str = ", ...";
     let mut comment = String::from("gluon-wan: ");
-    for (at, group) in groups.iter().enumerate() {
+    for (at, name) in names.iter().enumerate() {
         let separator = if at == 0 { "" } else { ", " };
-        let last = at + 1 == groups.len();
+        let last = at + 1 == names.len();
         let reserved = if last { 0 } else { MORE.len() };
-        if comment.len() + separator.len() + group.name.len() + reserved > MAX_COMMENT {
+        if comment.len() + separator.len() + name.len() + reserved > MAX_COMMENT {
             comment.push_str(MORE.trim_start_matches(if at == 0 { ", " } else { "" }));
             break;
         }
         comment.push_str(separator);
-        comment.push_str(&group.name);
+        comment.push_str(name);
     }
     comment
 }
@@ -160,11 +154,8 @@ mod tests {
     #[test]
     fn a_comment_never_gets_longer_than_nft_takes() {
         let comment = |lengths: &[usize]| {
-            let groups = lengths.iter().map(|&len| Group {
-                gid: 800,
-                name: "n".repeat(len),
-            });
-            names(&groups.collect::<Vec<_>>())
+            let names: Vec<String> = lengths.iter().map(|&len| "n".repeat(len)).collect();
+            listed(&names.iter().map(String::as_str).collect::<Vec<_>>())
         };
         assert_eq!(comment(&[116]).len(), 127);
         assert_eq!(comment(&[117]), "gluon-wan: ...");

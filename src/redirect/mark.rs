@@ -7,10 +7,9 @@
 //! and have the way looked up anew; so it is remembered in between that a packet was
 //! marked, and it gets its mark back.
 
-use super::chain::{Base, Chain, Hook, Kind, Rule};
+use super::chain::{Base, Chain, Hook, Kind, LATE, Rule};
 use super::dns;
 use super::statement::{Family, Statement};
-use super::table::LATE;
 use crate::config::{Mark, Routing};
 
 /// The chain that stops what is marked and would leave elsewhere.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::chain::{Base, Chain, Hook, Kind};
+use super::chain::{Base, Chain, EARLY, Hook, Kind};
 use super::objects::Objects;
 use super::{dns, mark};
 use crate::config::Config;
@@ -14,11 +14,6 @@ pub const NAME: &str = "gluon_wan";
 pub const COMMENT: &str = "gluon-wan: DNS of the VPN daemons goes to the WAN resolver";
 /// The chain that sees packets first.
 pub(super) const FIRST: &str = "own_flows";
-/// Before all that others do to packets: they sort out at -300 (`raw`) what conntrack
-/// is not to see, and mark at -150 (`mangle`).
-const EARLY: i32 = -500;
-/// Behind them.
-pub(super) const LATE: i32 = 500;
 
 /// The table as it must be. Shown as `nft -s list table inet gluon_wan` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +95,8 @@ fn chains(
     }
     if !groups.is_empty() {
         first.rules.insert(0, dns::own_flows(gids, port));
-        chains.insert(0, dns::redirect(groups, gids, port));
+        let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+        chains.insert(0, dns::redirect(&names, gids, port));
         chains.push(dns::guard(gids, port, leaving));
     }
     chains.insert(0, first);
