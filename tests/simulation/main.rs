@@ -13,3 +13,5 @@
 
 mod dice;
 mod kernel;
+mod node;
+mod seeds;
