@@ -13,5 +13,6 @@
 
 mod dice;
 mod kernel;
+mod network;
 mod node;
 mod seeds;
