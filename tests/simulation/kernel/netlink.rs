@@ -9,6 +9,9 @@ use std::net::IpAddr;
 use libc::{EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH};
 use rtnetlink::packet_core::{Emitable, NlasIterator, Parseable};
 use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressMessage, AddressScope,
+};
 use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteCacheInfo, RouteFlags, RouteMessage, RouteNextHop,
@@ -16,10 +19,10 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 
-use super::fib6::shares;
+use super::fib6::{is_link_local, shares};
 use super::net::{Family, Net};
 use super::rules::{Action, Rule};
-use super::{Errno, Hop, How, Kernel, Kind, LO, Link, NOWHERE, Notice, Route};
+use super::{Addr, Errno, Hop, How, Kernel, Kind, LO, Link, NOWHERE, Notice, Route};
 
 /// NLM_F_* of linux/netlink.h.
 pub const EXCL: u16 = libc::NLM_F_EXCL as u16;
@@ -143,6 +146,13 @@ impl Kernel {
                 let request = RouteMessage::parse(body).map_err(|_| EINVAL)?;
                 self.dump_routes(&request)
             }
+            libc::RTM_GETADDR => {
+                let request = AddressMessage::parse(body).map_err(|_| EINVAL)?;
+                let family = family(request.header.family)?;
+                let addrs = self.addrs.iter();
+                let addrs = addrs.filter(|addr| Family::of(addr.addr) == family);
+                Ok(addrs.map(address_bytes).collect())
+            }
             libc::RTM_GETLINK => Ok(self.links.iter().map(link_bytes).collect()),
             _ => Err(EOPNOTSUPP),
         }
@@ -199,26 +209,24 @@ impl Kernel {
         self.routes.iter().filter(like).collect()
     }
 
-    /// The notices so far, as (RTM_*, body); what happened to nothing else is
-    /// dropped.
+    /// The notices so far, as (RTM_*, body).
     pub fn told(&mut self) -> Vec<(u16, Vec<u8>)> {
         let notices = std::mem::take(&mut self.notices);
-        let told = notices.into_iter().filter_map(|notice| {
-            Some(match notice {
-                Notice::NewRoute(route) => {
-                    let hops = [&route];
-                    (libc::RTM_NEWROUTE, bytes(&self.message_of(&route, &hops)))
-                }
-                Notice::DelRoute(route) => {
-                    let hops = [&route];
-                    (libc::RTM_DELROUTE, bytes(&self.message_of(&route, &hops)))
-                }
-                Notice::NewRule(rule) => (libc::RTM_NEWRULE, bytes(&message_of_rule(&rule))),
-                Notice::DelRule(rule) => (libc::RTM_DELRULE, bytes(&message_of_rule(&rule))),
-                Notice::Link { link, gone: false } => (libc::RTM_NEWLINK, link_bytes(&link)),
-                Notice::Link { link, gone: true } => (libc::RTM_DELLINK, link_bytes(&link)),
-                Notice::Addr { .. } => return None,
-            })
+        let told = notices.into_iter().map(|notice| match notice {
+            Notice::NewRoute(route) => {
+                let hops = [&route];
+                (libc::RTM_NEWROUTE, bytes(&self.message_of(&route, &hops)))
+            }
+            Notice::DelRoute(route) => {
+                let hops = [&route];
+                (libc::RTM_DELROUTE, bytes(&self.message_of(&route, &hops)))
+            }
+            Notice::NewRule(rule) => (libc::RTM_NEWRULE, bytes(&message_of_rule(&rule))),
+            Notice::DelRule(rule) => (libc::RTM_DELRULE, bytes(&message_of_rule(&rule))),
+            Notice::Link { link, gone: false } => (libc::RTM_NEWLINK, link_bytes(&link)),
+            Notice::Link { link, gone: true } => (libc::RTM_DELLINK, link_bytes(&link)),
+            Notice::Addr { addr, gone: false } => (libc::RTM_NEWADDR, address_bytes(&addr)),
+            Notice::Addr { addr, gone: true } => (libc::RTM_DELADDR, address_bytes(&addr)),
         });
         told.collect()
     }
@@ -650,6 +658,31 @@ fn link_bytes(link: &Link) -> Vec<u8> {
     body.extend(&name);
     body.resize(body.len().next_multiple_of(4), 0);
     body
+}
+
+/// inet_fill_ifaddr, inet6_fill_ifaddr.
+fn address_bytes(addr: &Addr) -> Vec<u8> {
+    let mut message = AddressMessage::default();
+    message.header.family = address_family(Family::of(addr.addr));
+    message.header.prefix_len = addr.len;
+    message.header.index = addr.dev;
+    message.header.scope = match addr.addr {
+        one if one.is_loopback() => AddressScope::Host,
+        one if is_link_local(one) => AddressScope::Link,
+        _ => AddressScope::Universe,
+    };
+    message
+        .attributes
+        .push(AddressAttribute::Address(addr.addr));
+    if addr.addr.is_ipv4() {
+        message.attributes.push(AddressAttribute::Local(addr.addr));
+    }
+    let mut flags = AddressFlags::Permanent;
+    if addr.noprefixroute {
+        flags |= AddressFlags::Noprefixroute;
+    }
+    message.attributes.push(AddressAttribute::Flags(flags));
+    bytes(&message)
 }
 
 fn kind(kind: RouteType) -> Result<Kind, Errno> {

@@ -3,10 +3,12 @@
 
 pub mod core;
 pub mod dns;
+pub mod table;
 pub mod weather;
 pub mod world;
 
 use std::cell::RefCell;
+use std::fmt;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -63,13 +65,28 @@ pub enum Action {
 }
 
 /// A network and what happens in it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Scenario {
     pub links: Vec<Link>,
     /// Each after a pause in milliseconds.
     pub steps: Vec<(u16, Action)>,
     /// Decides what gets lost, and the like.
     pub chance: u64,
+}
+
+/// As a test has it.
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            links,
+            steps,
+            chance,
+        } = self;
+        write!(
+            f,
+            "Scenario {{ links: vec!{links:?}, steps: vec!{steps:?}, chance: {chance} }}"
+        )
+    }
 }
 
 fn action() -> impl Strategy<Value = Action> {

@@ -87,6 +87,37 @@ impl Delay {
     }
 }
 
+impl Link {
+    /// When a query's reply comes, as often as it does; that of a closed port is an
+    /// ICMP error.
+    pub fn fate(&self, at: Duration, luck: &mut Dice) -> Vec<Duration> {
+        let delay = self.delay.sample(at, luck);
+        let is_lost = luck.happens(self.loss.into());
+        let is_back = !luck.happens(self.loss.into());
+        let is_doubled = luck.happens(self.doubled.into());
+        let later = delay + Duration::from_millis(luck.below(900));
+        let is_second_back = !luck.happens(self.loss.into());
+        if is_lost || matches!(self.behaviour, Behaviour::Silent | Behaviour::NoRoute) {
+            return vec![];
+        }
+        let mut times = Vec::new();
+        if is_back {
+            times.push(delay);
+        }
+        if (self.behaviour == Behaviour::Twice || is_doubled) && is_second_back {
+            times.push(later);
+        }
+        times
+    }
+}
+
+/// What becomes of the nth query for a name to a server: the same whoever sends it,
+/// and whatever else is sent.
+pub fn luck(chance: u64, name: u8, server: usize, nth: usize) -> Dice {
+    let which = u64::from(name) << 32 | (server as u64) << 16 | nth as u64;
+    Dice::new(Dice::new(chance ^ which.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next())
+}
+
 pub fn delay() -> impl Strategy<Value = Delay> {
     prop_oneof![
         4 => (1..100_u16).prop_map(Delay::Constant),

@@ -10,7 +10,7 @@ use gluon_wan::resolver::in_flight::{LIFETIME, Rejected, SocketKey};
 
 use super::core::{Client, Core, MAX_WAITING};
 use super::dns::{self, PATH};
-use super::weather::{Behaviour, Delay, Link};
+use super::weather::{self, Behaviour, Delay, Link};
 use super::{Action, Scenario};
 use crate::dice::Dice;
 
@@ -38,6 +38,7 @@ struct Waiter {
     id: u16,
     since: Instant,
     answered: Option<Instant>,
+    failed: bool,
 }
 
 impl std::fmt::Debug for Waiter {
@@ -70,7 +71,9 @@ enum Arrival {
 /// Everything but the core.
 pub struct Outside {
     pub now: Instant,
+    /// What the core gets for random numbers.
     pub dice: Dice,
+    chance: u64,
     start: Instant,
     links: Vec<Link>,
     listed: Vec<usize>,
@@ -143,6 +146,7 @@ impl Outside {
         Self {
             now: start,
             dice: Dice::new(seed),
+            chance: seed,
             start,
             listed: (0..links.len()).collect(),
             arrivals: BTreeMap::new(),
@@ -223,40 +227,37 @@ impl Outside {
         });
         self.check_sends(server, id, asked);
         let link = self.links[server];
-        if self.now < self.outage
-            || self.dice.happens(link.loss.into())
-            || self.is_over_rate(server, link)
-        {
+        if self.now < self.outage || self.is_over_rate(server, link) {
             return;
         }
-        let delay = link.delay.sample(self.now - self.start, &mut self.dice);
-        match link.behaviour {
-            Behaviour::Silent | Behaviour::NoRoute => return,
-            Behaviour::Closed => {
+        let nth = self.sends_to(server, asked.0);
+        let mut luck = weather::luck(self.chance, asked.0, server, nth);
+        let copies = link.fate(self.now - self.start, &mut luck);
+        if link.behaviour == Behaviour::Closed {
+            for delay in copies {
                 self.arrive(delay, Arrival::Icmp { sent: number });
-                return;
             }
-            _ => {}
+            return;
         }
         let (bytes, is_good) = dns::reply(query, link.behaviour, number as u32);
         if bytes.len() > PATH {
             return;
         }
         self.answers.insert(number as u32, bytes.clone());
-        let mut copies = vec![delay];
-        if link.behaviour == Behaviour::Twice || self.dice.happens(link.doubled.into()) {
-            copies.push(delay + MS * (self.dice.below(900) as u32));
-        }
         for delay in copies {
-            if !self.dice.happens(link.loss.into()) {
-                let reply = Arrival::Reply {
-                    sent: number,
-                    bytes: bytes.clone(),
-                    is_good,
-                };
-                self.arrive(delay, reply);
-            }
+            let reply = Arrival::Reply {
+                sent: number,
+                bytes: bytes.clone(),
+                is_good,
+            };
+            self.arrive(delay, reply);
         }
+    }
+
+    /// How often a name was sent to a server, the last time aside.
+    fn sends_to(&self, server: usize, name: u8) -> usize {
+        let same = |sent: &&Sent| sent.server == server && sent.asked.0 == name;
+        self.sent.iter().filter(same).count() - 1
     }
 
     fn arrive(&mut self, delay: Duration, arrival: Arrival) {
@@ -342,6 +343,7 @@ impl Outside {
         }
         if is_failure(reply) {
             self.seen.failures += 1;
+            self.waiters[client as usize].failed = true;
             self.may_fail(&waiter);
             return;
         }
@@ -431,6 +433,28 @@ impl World {
             next_id: 1,
             wakes: (start, 0),
         }
+    }
+
+    /// Lives through steps; of each query, when it was asked and when it had an
+    /// answer that is none of a failure.
+    pub fn times(
+        mut self,
+        scenario: &Scenario,
+    ) -> Result<Vec<(Duration, Option<Duration>)>, String> {
+        for &(pause, action) in &scenario.steps {
+            let until = self.outside.now + MS * u32::from(pause);
+            self.pass(until)?;
+            self.act(action);
+            self.check()?;
+        }
+        let until = self.outside.now + LIFETIME * 2;
+        self.pass(until)?;
+        let start = self.outside.start;
+        let times = self.outside.waiters.iter().map(|waiter| {
+            let answered = waiter.answered.filter(|_| !waiter.failed);
+            (waiter.since - start, answered.map(|at| at - start))
+        });
+        Ok(times.collect())
     }
 
     /// Lives through it, and through a time without disturbances.
@@ -576,6 +600,7 @@ impl World {
             id,
             since: outside.now,
             answered: None,
+            failed: false,
         });
         let query = dns::query(id, name, payload);
         match self.core.ask(outside, client, &query) {

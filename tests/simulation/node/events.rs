@@ -16,7 +16,12 @@ use crate::kernel::{ADD, APPEND, How, Kernel, Kind, LOCAL, MAIN, REPLACE, Route,
 /// The WAN's table, the mark and the protocol number, as shipped.
 pub const TABLE: u32 = 1;
 pub const MARK: u32 = 1;
-pub const OURS: u8 = 54;
+pub const OURS: [u8; 2] = [54, 55];
+
+pub fn is_ours(proto: u8) -> bool {
+    OURS.contains(&proto)
+}
+
 /// The mark of the rule and whether a rule is one of Gluon's own.
 const UNREACHABLE_METRIC: u32 = 65535;
 
@@ -504,7 +509,7 @@ impl Event {
             Self::Rule { v6, which } => vec![Op::Rule(foreign_rule(v6, which))],
             Self::DelRule(nth) => {
                 let foreign =
-                    |rule: &&Rule| rule.proto != OURS && rule.proto != crate::kernel::KERNEL;
+                    |rule: &&Rule| !is_ours(rule.proto) && rule.proto != crate::kernel::KERNEL;
                 let mut rules = kernel.rules.iter().filter(foreign);
                 let rule = rules.nth(usize::from(nth)).cloned();
                 rule.into_iter().map(Op::DelRule).collect()
@@ -514,14 +519,14 @@ impl Event {
                 vec![Op::Route(route, how)]
             }),
             Self::DelRoute(nth) => {
-                let foreign = |route: &&Route| route.proto != OURS && route.table != LOCAL;
+                let foreign = |route: &&Route| !is_ours(route.proto) && route.table != LOCAL;
                 let mut routes = kernel.routes.iter().filter(foreign);
                 let route = routes.nth(usize::from(nth)).cloned();
                 route.into_iter().map(Op::DelRoute).collect()
             }
             Self::Stolen(nth) => {
-                let rules = kernel.rules.iter().filter(|rule| rule.proto == OURS);
-                let routes = kernel.routes.iter().filter(|route| route.proto == OURS);
+                let rules = kernel.rules.iter().filter(|rule| is_ours(rule.proto));
+                let routes = kernel.routes.iter().filter(|route| is_ours(route.proto));
                 let ops = rules
                     .map(|rule| Op::DelRule(rule.clone()))
                     .chain(routes.map(|route| Op::DelRoute(route.clone())));

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::events::{DEVICES, Event, Iface, MARK, OURS, TABLE};
+use super::events::{DEVICES, Event, Iface, MARK, TABLE, is_ours};
 use super::world::Shared;
 use crate::kernel::net::Family;
-use crate::kernel::rules::Rule;
+use crate::kernel::rules::{Action, Rule};
 use crate::kernel::{Flow, Kernel, Kind, MAIN, Route, Verdict};
 
 /// Far sides: nothing of the WAN's own network.
@@ -92,18 +92,37 @@ pub fn leaks_of_ours(kernel: &Kernel, devices: &[String]) -> Vec<Leak> {
     leaks(&without_what_is_others(kernel, devices), devices, &mut 0)
 }
 
+/// Whether the rules of ours are there without which routing cannot hold such a
+/// packet: the one after which none with the mark looks any further; and one that
+/// ends what has none before others' rules behind main, if there are such.
+pub fn is_guarded(kernel: &Kernel, leak: &Leak) -> bool {
+    let of_family = |rule: &&Rule| rule.family == Family::of(leak.dst);
+    let ends = |rule: &Rule| {
+        is_ours(rule.proto)
+            && (rule.mark, rule.mask, rule.invert) == (MARK, MARK, !leak.marked)
+            && rule.action == Action::Unreachable
+    };
+    let mut rules = kernel.rules.iter().filter(of_family);
+    if leak.marked {
+        return rules.any(ends);
+    }
+    let first =
+        rules.find(|rule| rule.priority > MAIN_PRIORITY && rule.proto != crate::kernel::KERNEL);
+    first.is_none_or(ends)
+}
+
 /// Nothing of others' was changed: rules not at all, routes only where they are
 /// the WAN's and in main.
 pub fn foreign(before: &Kernel, after: &Kernel, devices: &[String]) -> Result<(), String> {
     let rules = |kernel: &Kernel| -> Vec<Rule> {
-        let foreign = kernel.rules.iter().filter(|rule| rule.proto != OURS);
+        let foreign = kernel.rules.iter().filter(|rule| !is_ours(rule.proto));
         foreign.cloned().collect()
     };
     if rules(before) != rules(after) {
         return Err("somebody else's rule was changed".into());
     }
     let foreign = |kernel: &Kernel| -> Vec<Route> {
-        let foreign = kernel.routes.iter().filter(|route| route.proto != OURS);
+        let foreign = kernel.routes.iter().filter(|route| !is_ours(route.proto));
         foreign.cloned().collect()
     };
     let (before_routes, after_routes) = (foreign(before), foreign(after));
@@ -166,13 +185,13 @@ fn without_what_is_others(kernel: &Kernel, devices: &[String]) -> Kernel {
     let wan = wan(kernel, devices);
     let mut rest = kernel.clone();
     rest.routes.retain(|route| {
-        route.proto == OURS
+        is_ours(route.proto)
             || route.table != TABLE
             || route.hops.iter().all(|hop| wan.contains(&hop.dev))
             || route.kind != Kind::Unicast
     });
     rest.rules.retain(|rule| {
-        rule.proto == OURS || rule.proto == crate::kernel::KERNEL || rule.priority > MAIN_PRIORITY
+        is_ours(rule.proto) || rule.proto == crate::kernel::KERNEL || rule.priority > MAIN_PRIORITY
     });
     rest
 }

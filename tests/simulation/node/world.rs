@@ -5,13 +5,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use gluon_wan::config::Routing;
 use gluon_wan::netlink::{Message, Refused, Requests};
 use gluon_wan::routing::plan::Change;
-use gluon_wan::routing::{Keeper, News};
+use gluon_wan::routing::{Keeper, News, Withdrawn};
 
 use super::Step;
 use super::events::{DEVICES, Event, Op, UPLINKS};
@@ -87,7 +88,9 @@ pub struct Shared {
     still: bool,
     /// What was told to us since the last time we listened.
     told: Vec<(u16, Vec<u8>)>,
-    withdrawn: Vec<(u32, std::net::IpAddr)>,
+    withdrawn: Vec<Withdrawn>,
+    /// Routers that were heard, and until when they are some.
+    heard: Vec<(u32, IpAddr, u64)>,
     lost: bool,
     killed: bool,
     pub devices: Vec<String>,
@@ -137,6 +140,7 @@ impl World {
             still: false,
             told: Vec::new(),
             withdrawn: Vec::new(),
+            heard: Vec::new(),
             lost: false,
             killed: false,
             devices: DEVICES[..UPLINKS]
@@ -201,12 +205,13 @@ impl World {
         if std::mem::take(&mut shared.killed) {
             shared.told.clear();
             shared.withdrawn.clear();
+            shared.heard.clear();
             drop(shared);
             self.keeper = Keeper::over(Box::new(Wire(Rc::clone(&self.shared))), clock);
             return true;
         }
         let mut news = News::default();
-        let known = self.keeper.known();
+        let known = self.keeper.known().clone();
         for (kind, body) in std::mem::take(&mut shared.told) {
             let message = Message {
                 kind,
@@ -359,9 +364,7 @@ impl Shared {
                 let router = format!("fe80::{}", router + 1).parse().unwrap();
                 if self.kernel.is_up(dev) {
                     self.kernel.advertised(dev, router, lifetime.into(), pref);
-                    if lifetime == 0 {
-                        self.withdrawn.push((dev, router));
-                    }
+                    self.hear_router(dev, router, lifetime);
                 }
             }
             Event::LinkUp(dev) => {
@@ -383,6 +386,10 @@ impl Shared {
             Event::Pass { seconds, gc } => {
                 self.kernel.pass(u64::from(seconds) * 1000, gc);
                 CLOCK.with(|clock| clock.set(self.kernel.now));
+                let now = self.kernel.now;
+                let over = self.heard.extract_if(.., |one| one.2 <= now);
+                self.withdrawn
+                    .extend(over.map(|(dev, router, _)| withdrawn(dev, router, true)));
             }
             Event::Lost => {
                 self.lost = true;
@@ -396,6 +403,19 @@ impl Shared {
             }
             Event::TableFlushed => self.guard = false,
             _ => {}
+        }
+    }
+
+    /// What routing::Routers makes of an advertisement.
+    fn hear_router(&mut self, dev: u32, router: IpAddr, lifetime: u16) {
+        let known = self.heard.len();
+        self.heard.retain(|one| (one.0, one.1) != (dev, router));
+        if lifetime == 0 {
+            let was_default = self.heard.len() < known;
+            self.withdrawn.push(withdrawn(dev, router, was_default));
+        } else {
+            let until = self.kernel.now + u64::from(lifetime) * 1000;
+            self.heard.push((dev, router, until));
         }
     }
 
@@ -434,7 +454,9 @@ impl Shared {
         self.counts.held_in_passing += u32::try_from(held).unwrap();
         // Behind the one that goes first another may be in the way out already.
         let known = |leak: &properties::Leak| leaks.iter().any(|old| old.packet() == leak.packet());
-        let new = after.iter().find(|leak| !known(leak));
+        // Who took the rules away since we looked has opened it.
+        let is_ours = |leak: &&properties::Leak| properties::is_guarded(&before, leak);
+        let new = after.iter().filter(is_ours).find(|leak| !known(leak));
         let change = || {
             let told = self
                 .kernel
@@ -460,6 +482,14 @@ impl Shared {
         }
         self.listen(true);
         result
+    }
+}
+
+fn withdrawn(device: u32, router: IpAddr, was_default: bool) -> Withdrawn {
+    Withdrawn {
+        device,
+        router,
+        was_default,
     }
 }
 
