@@ -348,10 +348,14 @@ impl<C> InFlight<C> {
         self.keys[at].is_waited_for = query.is_waited_for();
         let due = query.due();
         self.due = Some(self.due.map_or(due, |old| old.min(due)));
-        if self.upstreams.list().iter().any(|u| u.is_dead(now))
+        let upstreams = self.upstreams.list().iter();
+        let dead = upstreams.filter(|upstream| upstream.is_dead(now));
+        if let Some(at) = dead.filter_map(|dead| query.probe_at(dead.id)).min()
             && query.needs_the_dead(now, &self.upstreams)
         {
-            self.probe_at.get_or_insert(now);
+            // Another query's may be set already, for later.
+            let at = at.max(now);
+            self.probe_at = Some(self.probe_at.map_or(at, |old| old.min(at)));
         }
     }
 

@@ -231,3 +231,20 @@ fn what_never_left_leaves_when_there_is_a_way() {
     assert_eq!(lab.answer(client), Some((0, 2002)));
     assert_eq!(lab.world.sent.len(), 1);
 }
+
+#[test]
+fn each_query_whose_hope_is_on_the_dead_is_sent_to_them() {
+    // A works, and fails from now on; B falls silent, and the next query asks both.
+    let mut lab = Lab::new(&[(A, Answers(1, 0)), (B, Silent)]);
+    lab.ask();
+    lab.run(4900);
+    lab.becomes(A, Answers(1, SERVFAIL));
+    lab.ask();
+    // B is dead now, and the query before has just been sent to it again.
+    lab.run(101);
+    lab.world.sent.clear();
+    let client = lab.ask();
+    lab.run(500);
+    assert_eq!(lab.world.sent_to(B), 1);
+    assert_eq!(lab.answer(client), Some((SERVFAIL, 500)));
+}
