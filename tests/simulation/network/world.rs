@@ -305,6 +305,7 @@ impl Outside {
             && link.delay.worst() <= IN_TIME
             && link.loss == 0
             && link.rate.is_none()
+            && !self.is_short()
             && [self.outage, self.renumbered, self.changed[server]]
                 .iter()
                 .all(|at| *at <= first);
@@ -369,8 +370,7 @@ impl Outside {
 
     /// A failure before the time is over: all servers were asked.
     fn may_fail(&mut self, waiter: &Waiter) {
-        let is_short = self.short_until + LIFETIME > self.now;
-        if self.now - waiter.since >= LIFETIME || is_short {
+        if self.now - waiter.since >= LIFETIME || self.is_short() {
             return;
         }
         let asked = |server: &usize| {
@@ -378,15 +378,33 @@ impl Outside {
                 *asked == waiter.asked && to == server && *at + LIFETIME >= waiter.since
             })
         };
-        let left = self
-            .listed
-            .iter()
-            .filter(|server| !self.has_no_route(**server));
-        let mut left = left;
+        let left = self.listed.iter();
+        let mut left = left.filter(|server| self.may_answer(**server));
         if let Some(left) = left.find(|server| !asked(server)) {
             let what = format!("{waiter:?} was told of a failure, and server {left} was not asked");
             self.wrong(what);
         }
+    }
+
+    /// Whether descriptors ran out a while ago: what was not sent then was nobody's
+    /// fault.
+    fn is_short(&self) -> bool {
+        self.short_until + LIFETIME > self.now
+    }
+
+    /// Whether a server may have an answer: others are dead after 5 s, and get a
+    /// query now and then.
+    fn may_answer(&self, server: usize) -> bool {
+        let hopeless = matches!(
+            self.links[server].behaviour,
+            Behaviour::Silent
+                | Behaviour::WrongQuestion
+                | Behaviour::Closed
+                | Behaviour::NoRoute
+                | Behaviour::Long
+        );
+        let recently = |at: Instant| at != self.start && at + 2 * LIFETIME > self.now;
+        !hopeless && !recently(self.changed[server]) && !recently(self.outage)
     }
 
     fn waiting(&self) -> usize {

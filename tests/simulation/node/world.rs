@@ -95,8 +95,9 @@ pub struct Shared {
     killed: bool,
     pub devices: Vec<String>,
     devices_changed: bool,
-    /// Those that the look that is under way knows.
+    /// Those that the look that is under way knows, and the last one knew.
     in_force: Vec<String>,
+    before: Vec<String>,
     /// Whether the table with the guard is there.
     pub guard: bool,
     pub intent: Intent,
@@ -149,6 +150,7 @@ impl World {
                 .collect(),
             devices_changed: true,
             in_force: Vec::new(),
+            before: Vec::new(),
             guard: true,
             intent: Intent::default(),
             routing: routing.clone(),
@@ -237,7 +239,10 @@ impl World {
     /// One look; whether another one is needed, as something was refused.
     fn look(&mut self) -> Result<bool, String> {
         let devices = self.shared.borrow().devices.clone();
-        self.shared.borrow_mut().in_force.clone_from(&devices);
+        {
+            let mut shared = self.shared.borrow_mut();
+            shared.before = std::mem::replace(&mut shared.in_force, devices.clone());
+        }
         let outcome = self.keeper.sync(&self.routing, &devices);
         let mut shared = self.shared.borrow_mut();
         shared.counts.looks += 1;
@@ -455,7 +460,15 @@ impl Shared {
         // Behind the one that goes first another may be in the way out already.
         let known = |leak: &properties::Leak| leaks.iter().any(|old| old.packet() == leak.packet());
         // Who took the rules away since we looked has opened it.
-        let is_ours = |leak: &&properties::Leak| properties::is_guarded(&before, leak);
+        // A device that has just left the list takes its routes with it one by one.
+        let left: Vec<u32> = self
+            .before
+            .iter()
+            .filter_map(|name| self.kernel.index(name))
+            .collect();
+        let is_ours = |leak: &&properties::Leak| {
+            properties::is_guarded(&before, leak) && !(leak.marked && left.contains(&leak.dev))
+        };
         let new = after.iter().filter(is_ours).find(|leak| !known(leak));
         let change = || {
             let told = self
