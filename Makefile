@@ -36,13 +36,18 @@ SMALL_DEPS = rustc-web cargo-web rust-web-src
 COVERAGE_DEPS = llvm-$(shell rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
 
-.PHONY: help build small demo test soak bench mutants coverage reproducible lint install clean cross-arm64 \
+# How many random inputs of each kind `simulate` tries, and from which seed on.
+SEEDS = 10000
+SEED = 1
+
+.PHONY: help build small demo test simulate soak bench mutants coverage reproducible lint install clean cross-arm64 \
 	cross-mipsel check-mips deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-small deps-mips deps-mipsel \
 	deps-coverage
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
 	@echo 'make test     runs all tests'
+	@echo 'make simulate  lives through random nights in a simulated world: SEEDS=$(SEEDS), from SEED=$(SEED) on'
 	@echo 'make soak     breaks a node in all ways for MINUTES=5, and looks whether it comes back'
 	@echo 'make lint     checks format, code, shell, licences and sources of crates'
 	@echo 'make build    builds $(BIN) and $(LIB)'
@@ -92,6 +97,11 @@ demo: deps-lab build
 
 test: deps-lab deps-test build
 	CARGO='$(CARGO)' GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' tests/run
+
+# tests/simulation/README.md. `test` tries the first few hundred.
+simulate: deps-build
+	SIMULATION_SEEDS='$(SEEDS)' SIMULATION_SEED='$(SEED)' \
+		$(CARGO) test --profile simulate --locked --test simulation -- --nocapture
 
 # MINUTES (5), SEED, ONLY and WITHOUT: see tests/soak/README.md.
 soak: deps-lab deps-test build

@@ -3,7 +3,6 @@
 
 // A check fails by a panic.
 #![allow(
-    dead_code,
     missing_docs,
     clippy::expect_used,
     clippy::panic,

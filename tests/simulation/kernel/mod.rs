@@ -20,7 +20,7 @@ pub mod source;
 
 use std::net::IpAddr;
 
-use libc::{EHOSTUNREACH, ENETUNREACH};
+use libc::EHOSTUNREACH;
 use net::{Family, Net};
 use rtnetlink::packet_route::route::RouteMetric;
 
@@ -350,6 +350,3 @@ impl Kernel {
         }
     }
 }
-
-/// What nobody's rule leads to.
-pub const NOTHING: Verdict = Verdict::Error(ENETUNREACH);

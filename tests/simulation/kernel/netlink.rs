@@ -22,7 +22,7 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMe
 use super::fib6::{is_link_local, shares};
 use super::net::{Family, Net};
 use super::rules::{Action, Rule};
-use super::{Addr, Errno, Hop, How, Kernel, Kind, LO, Link, NOWHERE, Notice, Route};
+use super::{Addr, Errno, Hop, How, Kernel, Kind, Link, NOWHERE, Notice, Route};
 
 /// NLM_F_* of linux/netlink.h.
 pub const EXCL: u16 = libc::NLM_F_EXCL as u16;
@@ -739,9 +739,4 @@ pub fn address_family(family: Family) -> AddressFamily {
         Family::V4 => AddressFamily::Inet,
         Family::V6 => AddressFamily::Inet6,
     }
-}
-
-/// Whether a route hangs on `lo` only because it leads nowhere (IPv6).
-pub fn is_reject(route: &Route) -> bool {
-    route.kind.error().is_some() && route.hops.iter().all(|hop| hop.dev == LO)
 }

@@ -18,7 +18,7 @@ use weather::{Behaviour, Delay, Link, behaviour, delay, link};
 use world::{Seen, World};
 
 /// What a pasted test needs.
-#[allow(unused_imports)]
+#[allow(dead_code, unused_imports)]
 pub mod prelude {
     pub use super::Action::*;
     pub use super::Scenario;

@@ -89,6 +89,8 @@ pub struct Outside {
     tried: Vec<(Asked, usize, Instant)>,
     /// When the way to a server last changed.
     changed: Vec<Instant>,
+    /// When something last came from a server.
+    heard: Vec<Option<Instant>>,
     descriptors: usize,
     /// When descriptors were last said to be few.
     short_until: Instant,
@@ -157,6 +159,7 @@ impl Outside {
             answered: BTreeSet::new(),
             tried: Vec::new(),
             changed: vec![start; links.len()],
+            heard: vec![None; links.len()],
             descriptors: usize::MAX,
             short_until: start - LIFETIME,
             outage: start,
@@ -379,7 +382,8 @@ impl Outside {
             })
         };
         let left = self.listed.iter();
-        let mut left = left.filter(|server| self.may_answer(**server));
+        let mut left =
+            left.filter(|server| !self.has_no_route(**server) && !self.is_dead(**server));
         if let Some(left) = left.find(|server| !asked(server)) {
             let what = format!("{waiter:?} was told of a failure, and server {left} was not asked");
             self.wrong(what);
@@ -392,19 +396,10 @@ impl Outside {
         self.short_until + LIFETIME > self.now
     }
 
-    /// Whether a server may have an answer: others are dead after 5 s, and get a
-    /// query now and then.
-    fn may_answer(&self, server: usize) -> bool {
-        let hopeless = matches!(
-            self.links[server].behaviour,
-            Behaviour::Silent
-                | Behaviour::WrongQuestion
-                | Behaviour::Closed
-                | Behaviour::NoRoute
-                | Behaviour::Long
-        );
-        let recently = |at: Instant| at != self.start && at + 2 * LIFETIME > self.now;
-        !hopeless && !recently(self.changed[server]) && !recently(self.outage)
+    /// Whether a server counts as dead: nothing came from it for 5 s. Such ones get
+    /// a query of several that wait now and then.
+    fn is_dead(&self, server: usize) -> bool {
+        self.heard[server].is_none_or(|heard| heard + LIFETIME <= self.now)
     }
 
     fn waiting(&self) -> usize {
@@ -575,8 +570,11 @@ impl World {
                 if at < outside.renumbered {
                     return;
                 }
-                let is_open = socket.get();
+                let (is_open, server) = (socket.get(), outside.sent[sent].server);
                 if is_open {
+                    if is_good || is_failure(&bytes) {
+                        outside.heard[server] = Some(outside.now);
+                    }
                     self.core.heard(outside, key, &bytes);
                 } else if outside.now - at <= OPEN_FOR {
                     let age = outside.now - at;

@@ -14,6 +14,7 @@ use events::{Event, event};
 use world::{Counts, World};
 
 /// What a pasted test needs.
+#[allow(dead_code, unused_imports)]
 pub mod prelude {
     pub use super::events::Event::{self, *};
     pub use super::events::Iface;

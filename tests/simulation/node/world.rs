@@ -101,7 +101,6 @@ pub struct Shared {
     /// Whether the table with the guard is there.
     pub guard: bool,
     pub intent: Intent,
-    pub routing: Routing,
     pub counts: Counts,
     changes: usize,
     /// What was wrong first.
@@ -153,7 +152,6 @@ impl World {
             before: Vec::new(),
             guard: true,
             intent: Intent::default(),
-            routing: routing.clone(),
             counts: Counts::default(),
             changes: 0,
             wrong: None,
@@ -457,6 +455,7 @@ impl Shared {
         let held = all.iter().filter(|leak| leak.marked).count();
         let after = properties::leaks_of_ours(&self.kernel, &devices);
         self.counts.held_in_passing += u32::try_from(held).unwrap();
+        // What we take away may uncover what is to be taken away next.
         // Behind the one that goes first another may be in the way out already.
         let known = |leak: &properties::Leak| leaks.iter().any(|old| old.packet() == leak.packet());
         // Who took the rules away since we looked has opened it.
@@ -466,8 +465,11 @@ impl Shared {
             .iter()
             .filter_map(|name| self.kernel.index(name))
             .collect();
+        let is_uncovered = |leak: &properties::Leak| !leak.marked && kind == libc::RTM_DELROUTE;
         let is_ours = |leak: &&properties::Leak| {
-            properties::is_guarded(&before, leak) && !(leak.marked && left.contains(&leak.dev))
+            !is_uncovered(leak)
+                && properties::is_guarded(&before, leak)
+                && !(leak.marked && left.contains(&leak.dev))
         };
         let new = after.iter().filter(is_ours).find(|leak| !known(leak));
         let change = || {
