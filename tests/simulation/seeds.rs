@@ -66,7 +66,7 @@ pub fn run<S: Strategy>(
             }
         }
         panic!(
-            "seed {seed}: {failure}\n\n#[test]\nfn seed_{seed}() {{\n    use {module}::prelude::*;\n    \
+            "seed {seed}: {failure}\n\n#[test]\nfn seed_{seed}() {{\n    use crate::{module}::prelude::*;\n    \
              replay(&{simplest:?}).unwrap();\n}}\n"
         );
     }

@@ -122,7 +122,7 @@ pub fn replay(scenario: &Scenario, seen: &mut Seen) -> Result<(), String> {
 #[test]
 fn any_scenario() {
     let seen = RefCell::new(Seen::default());
-    seeds::run("network", 300, scenario(), |scenario: &Scenario| {
+    seeds::run("network", 200, scenario(), |scenario: &Scenario| {
         replay(scenario, &mut seen.borrow_mut()).map_err(TestCaseError::fail)
     });
     println!("{}", seen.borrow());

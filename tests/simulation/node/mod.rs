@@ -42,7 +42,7 @@ pub fn replay(history: &[Step], counts: &mut Counts) -> Result<(), String> {
 #[test]
 fn any_history() {
     let counts = std::cell::RefCell::new(Counts::default());
-    seeds::run("node", 300, history(), |history: &Vec<Step>| {
+    seeds::run("node", 200, history(), |history: &Vec<Step>| {
         let mut counts = counts.borrow_mut();
         replay(history, &mut counts).map_err(TestCaseError::fail)
     });

@@ -455,17 +455,20 @@ impl Shared {
         let held = all.iter().filter(|leak| leak.marked).count();
         let after = properties::leaks_of_ours(&self.kernel, &devices);
         self.counts.held_in_passing += u32::try_from(held).unwrap();
-        // What we take away may uncover what is to be taken away next.
         // Behind the one that goes first another may be in the way out already.
         let known = |leak: &properties::Leak| leaks.iter().any(|old| old.packet() == leak.packet());
-        // Who took the rules away since we looked has opened it.
+        // Who took our rules away since we looked, or added his behind main, has
+        // opened it.
         // A device that has just left the list takes its routes with it one by one.
         let left: Vec<u32> = self
             .before
             .iter()
             .filter_map(|name| self.kernel.index(name))
             .collect();
-        let is_uncovered = |leak: &properties::Leak| !leak.marked && kind == libc::RTM_DELROUTE;
+        // What we take away may uncover what is to be taken away next, or what
+        // others added since we looked.
+        let takes_away = matches!(kind, libc::RTM_DELROUTE | libc::RTM_DELRULE);
+        let is_uncovered = |leak: &properties::Leak| !leak.marked && takes_away;
         let is_ours = |leak: &&properties::Leak| {
             !is_uncovered(leak)
                 && properties::is_guarded(&before, leak)
