@@ -1,12 +1,12 @@
 //! The command line: which command, and from where it reads its configuration.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
+use crate::exec;
 use crate::input::Shown;
 
 /// The name under which `exec` is installed too, as Gluon's wrapper was.
@@ -61,16 +61,7 @@ pub enum Command {
         json: bool,
     },
     /// Run a command over the WAN.
-    Exec(Exec),
-}
-
-/// What `exec` runs, and how.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Exec {
-    /// Whether to preload libpacketmark, so that all traffic takes the WAN.
-    pub mark: bool,
-    /// The program and its arguments, at least one word.
-    pub command: Vec<OsString>,
+    Exec(exec::Request),
 }
 
 /// Wrong usage, and what would be right.
@@ -196,6 +187,12 @@ look-ups are answered over the WAN.
 
   --mark    preload libpacketmark as well, so that all its traffic takes the WAN
 
+Refused are programs that cannot be kept on the WAN: with --mark those that take no
+library (linked statically, as Go's are, or of another architecture) or gain a
+privilege by being run (setuid, setgid, capabilities), always those that are setgid.
+Of a script its interpreter counts. What cannot be known: programs that COMMAND
+starts, and sockets that are made without libc.
+
 Exit codes: the command's; 125 exec itself failed, 126 COMMAND cannot be run,
 127 COMMAND was not found.
 Example: gluon-wan exec --mark ping -c 1 vpn.example.org
@@ -247,21 +244,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
             command,
         });
     }
-}
-
-/// Writes a text to standard output.
-///
-/// # Errors
-/// A full disk, a closed pipe.
-pub fn show(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("cannot write to standard output: {error}"),
-        )
-    })
 }
 
 fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
@@ -325,7 +307,7 @@ fn exec(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
             Value(program) => {
                 let rest = parser.raw_args().map_err(|error| wrong(usage_of, error))?;
                 let command = std::iter::once(program).chain(rest).collect();
-                return Ok(Command::Exec(Exec { mark, command }));
+                return Ok(Command::Exec(exec::Request { mark, command }));
             }
             arg => return Err(wrong(usage_of, arg.unexpected())),
         }
@@ -338,7 +320,7 @@ fn wrapper(args: &[OsString]) -> Result<Invocation, UsageError> {
     let command = match args {
         [] => return Err(wrong(WRAPPER, "the command to run is missing")),
         [only] if only == "--help" || only == "-h" => Command::Show(WRAPPER_HELP),
-        words => Command::Exec(Exec {
+        words => Command::Exec(exec::Request {
             mark: false,
             command: words.to_vec(),
         }),
@@ -422,7 +404,7 @@ mod tests {
     #[test]
     fn options_of_the_command_to_run_are_its_own() {
         let exec = |mark, line| {
-            Ok(Command::Exec(Exec {
+            Ok(Command::Exec(exec::Request {
                 mark,
                 command: words(line),
             }))

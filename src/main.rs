@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use gluon_wan::cli::{self, Command};
 use gluon_wan::config::{self, Config};
-use gluon_wan::{exec, log, redirect, resolver, status, sync, trace, wan, watch};
+use gluon_wan::{exec, log, output, redirect, resolver, status, sync, trace, wan, watch};
 
 /// Wrong usage or configuration; 1 is for everything else that fails.
 const EXIT_USAGE: u8 = 2;
@@ -43,7 +43,7 @@ fn run() -> Result<ExitCode, Failure> {
         Config::load(dir).map_err(refused)
     };
     match invocation.command {
-        Command::Show(text) => cli::show(text)?,
+        Command::Show(text) => output::show(text)?,
         Command::Exec(request) => {
             let Err(error) = exec::run(&request, dir);
             return Err(Failure(error.exit_code(), Box::new(error)));
@@ -52,16 +52,16 @@ fn run() -> Result<ExitCode, Failure> {
             let config = load()?;
             let devices = wan::find(&config)?.names();
             let wanted = redirect::wanted(&config, &devices)?;
-            cli::show(&wanted.table.to_string())?;
+            output::show(&wanted.table.to_string())?;
             wanted.redirects()?;
         }
         Command::Sync { watch: false } => sync::sync(&load()?)?,
         Command::Sync { watch: true } => watch::run(dir, config::read(dir).said())?,
-        Command::Config { fixed: true } => cli::show(&config::show::fixed(&load()?))?,
+        Command::Config { fixed: true } => output::show(&config::show::fixed(&load()?))?,
         Command::Config { fixed: false } => {
             let reading = config::read(dir);
             let right = reading.refused.is_empty();
-            cli::show(&config::show::whole(&reading.said()))?;
+            output::show(&config::show::whole(&reading.said()))?;
             if !right {
                 return Ok(ExitCode::from(EXIT_USAGE));
             }

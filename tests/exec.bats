@@ -245,3 +245,101 @@ over_wan() {
 	[ "$(seen node leak)" -eq 0 ]
 	wan_up
 }
+
+# --- what the mark cannot reach ----------------------------------------------
+
+# program NAME [CC-OPTION...]: says which mark its socket has, and its group.
+program() {
+	local to=$LAB_DIR/node/var/tmp/$1
+	cat >"$LAB_DIR/program.c" <<-'END'
+		#include <stdio.h>
+		#include <unistd.h>
+		#include <sys/socket.h>
+		int main(void) {
+			unsigned mark = 0;
+			socklen_t size = sizeof mark;
+			int s = socket(AF_INET, SOCK_DGRAM, 0);
+			if (s < 0) return 3;
+			getsockopt(s, SOL_SOCKET, SO_MARK, &mark, &size);
+			printf("mark %u gid %d\n", mark, getegid());
+			return 0;
+		}
+	END
+	gcc -o "$to" "$LAB_DIR/program.c" "${@:2}"
+}
+
+# refuses REASON CMD...: not run, with the reason; without --mark it runs.
+refuses() {
+	local reason=$1
+	shift
+	run -125 on node "$EXEC" exec --mark "$@"
+	[[ $output == *"$reason"* ]]
+	[[ $output != *"mark 0"* ]]
+}
+
+@test "--mark refuses what the library cannot get into, and says why" {
+	local tmp=/var/tmp
+	program dynamic
+	run -0 on node "$EXEC" exec --mark $tmp/dynamic
+	[ "$output" = "mark 1 gid $FASTD_GID" ]
+
+	program static -static
+	refuses 'is linked statically; without --mark, its DNS' $tmp/static
+	run -0 on node "$EXEC" exec $tmp/static
+	[ "$output" = "mark 0 gid $FASTD_GID" ]
+	program static-pie -static-pie
+	refuses 'is linked statically' $tmp/static-pie
+	# Found in the path, behind a link, as interpreter of an interpreter.
+	ln -s static "$LAB_DIR/node/var/tmp/linked"
+	run -125 on node env PATH="$tmp:$PATH" "$EXEC" exec --mark linked
+	[[ $output == *"$tmp/linked is linked statically"* ]]
+	printf '#!%s/static\n' $tmp >"$LAB_DIR/node/var/tmp/script"
+	printf '#! %s/script -x\n' $tmp >"$LAB_DIR/node/var/tmp/script2"
+	chmod 755 "$LAB_DIR"/node/var/tmp/script*
+	refuses "$tmp/static is linked statically" $tmp/script
+	refuses "$tmp/static is linked statically" $tmp/script2
+	printf 'exec %s/dynamic\n' $tmp >"$LAB_DIR/node/var/tmp/no-shebang"
+	chmod 755 "$LAB_DIR/node/var/tmp/no-shebang"
+	run -0 on node "$EXEC" exec --mark $tmp/no-shebang
+	[ "$output" = "mark 1 gid $FASTD_GID" ]
+}
+
+@test "--mark refuses what gains a privilege by being run; setgid is refused without it, too" {
+	local tmp=/var/tmp file=$LAB_DIR/node/var/tmp/dynamic
+	program dynamic
+	chgrp 65534 "$file"
+	chmod 2755 "$file"
+	refuses 'is setgid' $tmp/dynamic
+	run -125 on node "$EXEC" exec $tmp/dynamic
+	[[ $output == *"is setgid, and would leave the redirected group"* ]]
+	# Setgid to the very group it gets, or without the permission that makes it count.
+	chgrp "$FASTD_GID" "$file"
+	chmod 2755 "$file"
+	run -0 on node "$EXEC" exec --mark $tmp/dynamic
+	[ "$output" = "mark 1 gid $FASTD_GID" ]
+
+	chown 65534:65534 "$file"
+	chmod 4755 "$file"
+	refuses 'is setuid' $tmp/dynamic
+	# Setuid root gives root nothing.
+	chown 0:0 "$file"
+	chmod 4755 "$file"
+	run -0 on node "$EXEC" exec --mark $tmp/dynamic
+	[ "$output" = "mark 1 gid $FASTD_GID" ]
+
+	# Nor do capabilities; others get them.
+	chmod 755 "$file"
+	setcap cap_net_raw+ep "$file"
+	run -0 on node "$EXEC" exec --mark $tmp/dynamic
+	[ "$output" = "mark 1 gid $FASTD_GID" ]
+	chmod 755 "$LAB_DIR" "$LAB_DIR/usr" "$LAB_DIR/usr/sbin"
+	run -125 on node setpriv --reuid 65534 --regid 65534 --clear-groups \
+		--inh-caps=+net_admin,+net_raw,+setgid --ambient-caps=+net_admin,+net_raw,+setgid \
+		"$EXEC" exec --mark $tmp/dynamic
+	[[ $output == *"has capabilities of its own"* ]]
+}
+
+@test "--mark refuses a program whose loader is missing" {
+	program dynamic -Wl,--dynamic-linker=/lib/ld-nowhere.so.1
+	refuses 'needs the loader /lib/ld-nowhere.so.1, which is missing' /var/tmp/dynamic
+}

@@ -18,9 +18,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli;
 use crate::config::Reading;
-use crate::output::page;
+use crate::output::{self, page};
 
 /// Shows how the WAN side of the node does. Success means healthy: nothing is
 /// wrong, and everything could be looked at.
@@ -36,7 +35,7 @@ pub fn run(config_dir: &Path, reading: Reading, json: bool) -> io::Result<ExitCo
     } else {
         words::show(&facts, &verdict).text(page::wants_colour())
     };
-    cli::show(&text)?;
+    output::show(&text)?;
     Ok(match verdict.is_healthy() && !is_refused {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

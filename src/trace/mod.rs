@@ -18,8 +18,8 @@ mod words;
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::output::page;
-use crate::{cli, sync};
+use crate::output::{self, page};
+use crate::sync;
 
 /// Why there is no trace.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub fn run(config: &Config, name: &str, json: bool) -> Result<ExitCode, Error> {
         true => json::show(&trace, fault.as_deref()),
         false => words::show(&trace, fault.as_deref()).text(page::wants_colour()),
     };
-    cli::show(&text)?;
+    output::show(&text)?;
     Ok(match fault {
         None => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,

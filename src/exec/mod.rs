@@ -4,6 +4,9 @@
 //! group, and libpacketmark marks what the command sends. The command takes the
 //! place of this process, so its exit code and its signals are its own.
 
+mod elf;
+mod program;
+
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -14,17 +17,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::unistd::{self, Gid};
+use nix::unistd::{self, Gid, Uid};
 use socket2::{Domain, Socket, Type};
 
-use crate::cli;
 use crate::config::{self, Config, Group, Mark};
 use crate::redirect;
+use program::Runner;
 
 /// The preload library, under the name that Gluon gave it.
 const LIBRARY: &str = "libpacketmark.so";
 /// Where the package puts it.
 const LIBRARY_DIR: &str = "/usr/lib";
+
+/// What is run, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Whether to preload libpacketmark, so that all traffic takes the WAN.
+    pub mark: bool,
+    /// The program and its arguments, at least one word.
+    pub command: Vec<OsString>,
+}
 
 /// Why the command was not run.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +78,25 @@ pub enum Error {
         /// The places, with commas between them.
         looked_in: String,
     },
+    /// The library would not get into the command.
+    #[error(
+        "traffic of '{}' cannot be marked: {reason}; without --mark, its DNS alone takes the WAN",
+        command.display()
+    )]
+    Unmarkable {
+        /// As given on the command line.
+        command: OsString,
+        /// What keeps the library out.
+        reason: String,
+    },
+    /// The command would not stay in the group.
+    #[error("DNS of '{}' cannot be redirected: {reason}", command.display())]
+    LeavesGroup {
+        /// As given on the command line.
+        command: OsString,
+        /// Why not.
+        reason: String,
+    },
     /// The loader takes blanks and colons in `LD_PRELOAD` for separators.
     #[error("{}: LD_PRELOAD cannot hold a path with a blank or a colon", path.display())]
     LibraryPath {
@@ -100,31 +131,50 @@ impl Error {
 ///
 /// # Errors
 /// Whatever would have run the command other than promised; it was not run then.
-pub fn run(request: &cli::Exec, config_dir: &Path) -> Result<Infallible, Error> {
+pub fn run(request: &Request, config_dir: &Path) -> Result<Infallible, Error> {
     let config = Config::load(config_dir)?;
     let mut words = request.command.iter();
     let program = words.next().cloned().unwrap_or_default();
     let mut command = Command::new(&program);
     command.args(words);
+    let (group, gid) = group(&config.redirect.groups)?;
+    let runner = Runner {
+        uid: Uid::effective().as_raw(),
+        gid: gid.as_raw(),
+    };
+    let file = program::find(&program, env::var_os("PATH").as_deref());
     if request.mark {
         probe(config.routing.mark)?;
-        preload(&mut command, config.routing.mark)?;
+        let library = preload(&mut command, config.routing.mark)?;
+        let file = file.as_deref();
+        if let Some(reason) = file.and_then(|file| program::refuses(file, &library, runner)) {
+            let command = program;
+            return Err(Error::Unmarkable { command, reason });
+        }
+    } else if let Some(reason) = file.and_then(|file| program::leaves_group(&file, runner)) {
+        let command = program;
+        return Err(Error::LeavesGroup { command, reason });
     }
-    join(&config.redirect.groups)?;
+    join(group, gid)?;
     Err(Error::Run {
         source: command.exec(),
         command: program,
     })
 }
 
-/// Takes the first group that exists as primary group, for good.
-fn join(groups: &[Group]) -> Result<(), Error> {
+/// Takes a group as primary group, for good.
+fn join(group: &Group, gid: Gid) -> Result<(), Error> {
+    unistd::setresgid(gid, gid, gid).map_err(|source| Error::SetGroup {
+        group: group.to_string(),
+        source,
+    })
+}
+
+/// The first group that exists.
+fn group(groups: &[Group]) -> Result<(&Group, Gid), Error> {
     for group in groups {
-        if let Some(gid) = redirect::gid(group)?.map(Gid::from_raw) {
-            return unistd::setresgid(gid, gid, gid).map_err(|source| Error::SetGroup {
-                group: group.to_string(),
-                source,
-            });
+        if let Some(gid) = redirect::gid(group)? {
+            return Ok((group, Gid::from_raw(gid)));
         }
     }
     let names: Vec<_> = groups.iter().map(|group| format!("'{group}'")).collect();
@@ -142,8 +192,9 @@ fn probe(mark: Mark) -> Result<(), Error> {
         .map_err(|source| Error::Mark { mark, source })
 }
 
-/// Adds the library, and what it is to do, to the command's environment.
-fn preload(command: &mut Command, mark: Mark) -> Result<(), Error> {
+/// Adds the library, and what it is to do, to the command's environment. Returns
+/// where the library is.
+fn preload(command: &mut Command, mark: Mark) -> Result<PathBuf, Error> {
     let library = find_library(&library_dirs(env::current_exe().ok().as_deref()))?;
     let others = env::var_os("LD_PRELOAD").unwrap_or_default();
     command
@@ -154,7 +205,7 @@ fn preload(command: &mut Command, mark: Mark) -> Result<(), Error> {
     if env::var_os("LIBPACKETMARK_STRICT").is_none() {
         command.env("LIBPACKETMARK_STRICT", "1");
     }
-    Ok(())
+    Ok(library)
 }
 
 /// Beside this program, in the `lib` beside its directory (`/usr/sbin`,
