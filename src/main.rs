@@ -70,7 +70,7 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Resolver => resolver::run(dir, config::read(dir).said())?,
         Command::Trace { name, json } => return Ok(trace::run(&load()?, &name, json)?),
         Command::Status { json } => {
-            return Ok(status::run(dir, config::read(dir), json)?);
+            return Ok(status::run(dir, &config::read(dir), json)?);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -520,6 +520,102 @@ unseen() {
 	problems 2
 }
 
+# netifd_says JSON CMD...: CMD where ubus has this to say of netifd's interfaces.
+netifd_says() {
+	mkdir -p "$LAB_DIR/node/var/bin"
+	printf '#!/bin/sh\ncat <<"END"\n%s\nEND\n' "$1" >"$LAB_DIR/node/var/bin/ubus"
+	chmod +x "$LAB_DIR/node/var/bin/ubus"
+	on node env PATH="/var/bin:$PATH" "${@:2}"
+	rm "$LAB_DIR/node/var/bin/ubus"
+}
+
+@test "interfaces as netifd has them: the one that leaks is found whatever its configuration is called" {
+	interfaces='{"interface":[{"interface":"uplink","l3_device":"br-wan","device":"eth0","dns-server":[%s],"inactive":{"dns-server":["192.0.2.9"]}},
+		{"interface":"client","l3_device":"br-client","dns-server":["fdca::1"]}]}'
+	# shellcheck disable=SC2059 # a format on purpose
+	run -0 netifd_says "$(printf "$interfaces" '')" "$(gluon_wan_path)" status
+	# shellcheck disable=SC2059
+	run netifd_says "$(printf "$interfaces" '"192.0.2.9"')" "$(gluon_wan_path)" status
+	grep -q '^  ! leaks: interface uplink gives its DNS servers to the primary resolver' <<<"$output"
+	[ "$(grep -c '^  ! ' <<<"$output")" -eq 1 ]
+}
+
+@test "a netifd that does not answer delays status by a second at most, and the files count" {
+	mkdir -p "$LAB_DIR/node/var/bin"
+	printf '#!/bin/sh\nexec sleep 30\n' >"$LAB_DIR/node/var/bin/ubus"
+	chmod +x "$LAB_DIR/node/var/bin/ubus"
+	printf "config interface 'wan'\n\toption type bridge\n\toption ifname eth0\n\toption proto dhcp\n" >"$ETC/config/network"
+	start=$(date +%s%N)
+	run -1 on node env PATH="/var/bin:$PATH" "$(gluon_wan_path)" status
+	took=$((($(date +%s%N) - start) / 1000000))
+	rm "$LAB_DIR/node/var/bin/ubus"
+	grep -q '^  ! leaks: interface wan gives its DNS servers' <<<"$output"
+	echo "$took ms"
+	[ "$took" -le 1800 ]
+}
+
+@test "what anybody may put into /tmp makes no node unhealthy; what root put there does" {
+	dir=$(dirname "$(readlink -f "$(gluon_wan_path)")")
+	case $dir in /tmp/*) skip "the program is in /tmp" ;; esac
+	tmp() {
+		# shellcheck disable=SC2016 # the inner shell's
+		on node unshare --mount --propagation private sh -ec '
+			mount -t tmpfs -o mode=1777 none /tmp
+			eval "$1"
+			exec "$2" status
+		' tmp "$1" "$(gluon_wan_path)"
+	}
+	leak="echo 'nameserver $HOME_IP4' >/tmp/resolv.conf.auto"
+	run -1 tmp "$leak"
+	grep -q "^  ! leaks: $HOME_IP4 of the WAN is in /tmp/resolv.conf.auto" <<<"$output"
+	run -0 tmp "$leak; chown 65534 /tmp/resolv.conf.auto"
+	run -0 tmp "$leak; chmod 666 /tmp/resolv.conf.auto"
+	run -0 tmp 'mkdir -p /tmp/resolv.conf.auto; chown 65534 /tmp/resolv.conf.auto'
+	run -0 tmp "mkdir /tmp/resolv.conf.d; echo 'nameserver $HOME_IP4' >/tmp/resolv.conf.d/resolv.conf.auto; chown 65534 /tmp/resolv.conf.d"
+	run -0 tmp 'mkfifo /tmp/resolv.conf.auto; chown 65534 /tmp/resolv.conf.auto'
+}
+
+# --- words of others ---------------------------------------------------------------
+
+@test "names of devices and programs reach no terminal as they are" {
+	evil=$(printf 'm\033[7m\302\233')
+	on node ip link add name "$evil" type bridge
+	on node ip link set "$evil" up
+	on node ip -6 route add default dev "$evil" table 52
+	on node ip -6 rule add pref 0 lookup 52
+	for how in status 'status --json' "trace $VPN_NAME"; do
+		# shellcheck disable=SC2086 # words
+		run gluon_wan $how
+		[ -n "$output" ]
+		run ! grep -P '[^ -~\t]' <<<"$output"
+	done
+	run gluon_wan status
+	grep -q 'leave through m\\u{1b}\[7m' <<<"$output"
+	on node ip link del "$evil"
+	on node ip -6 rule del lookup 52
+}
+
+# --- configuration -------------------------------------------------------------------
+
+@test "a refused line: status shows the rest, and what is wrong" {
+	config <<<$'config routing\n\toption table "main"'
+	problem "gluon-wan:2: .*a default stands in for it"
+	run -1 json
+	jq -e '.problems | any(.part == "config")' <<<"$output"
+}
+
+@test "what was stopped since the last look" {
+	run -0 gluon_wan status
+	# Marked, and through none of the WAN's devices.
+	on node ip -6 route add "$FAKE_IP6" via "$MESH_LL" dev br-client table 52
+	on node ip -6 rule add pref 0 lookup 52
+	on node ping -m 1 -c 1 -W 1 "$FAKE_IP6" || true
+	on node ip -6 rule del lookup 52
+	note "routing: [1-9][0-9]* packets with the mark were stopped before they left .* since the last look"
+	run -0 gluon_wan status
+	run ! grep 'since the last look' <<<"$output"
+}
+
 # --- metrics ---------------------------------------------------------------------
 
 @test "docs/metrics/textfile writes what node exporter's textfile collector takes" {

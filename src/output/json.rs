@@ -1,6 +1,9 @@
-//! Writes JSON (RFC 8259): the little that `status` and `trace` need, without the
-//! flash that a library costs.
+//! Writes and reads JSON (RFC 8259): the little that `status` and `trace` need,
+//! without the flash that a library costs.
 
+mod read;
+
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// One value.
@@ -17,13 +20,53 @@ pub enum Value {
     /// An array.
     List(Vec<Value>),
     /// An object; the order of its members is kept.
-    Object(Vec<(&'static str, Value)>),
+    Object(Vec<(Cow<'static, str>, Value)>),
 }
 
 impl Value {
     /// An object of its members.
-    pub fn object<const N: usize>(members: [(&'static str, Self); N]) -> Self {
-        Self::Object(members.into())
+    pub fn object(members: impl IntoIterator<Item = (&'static str, Self)>) -> Self {
+        let members = members.into_iter();
+        Self::Object(members.map(|(name, value)| (name.into(), value)).collect())
+    }
+
+    /// Reads a text; none where it is not JSON, or nested deeper than anybody writes.
+    /// Numbers that are not whole and not negative are read as `null`.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let mut rest = text;
+        let value = read::value(&mut rest, 0)?;
+        rest.trim_start().is_empty().then_some(value)
+    }
+
+    /// A member of an object.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Object(members) => {
+                let found = members.iter().find(|(member, _)| member == name)?;
+                Some(&found.1)
+            }
+            _ => None,
+        }
+    }
+
+    /// The items of an array, none where it is none.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
+        match self {
+            Self::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The text of a string.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// An array of what `item` makes of each.
@@ -127,6 +170,36 @@ mod tests {
             value.to_string(),
             r#"{"a":null,"b":true,"c":18446744073709551615,"d":["x","y"],"e":{},"f":[],"g":null}"#
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let value = Value::object([
+            ("a", Value::List(vec![Value::Null, true.into(), 7.into()])),
+            ("b\"", Value::from("say \"\u{e4}\"\\\n\u{1f600}")),
+            ("c", Value::object([])),
+        ]);
+        assert_eq!(Value::read(&value.to_string()), Some(value));
+        let numbers = Value::read(" [ -1 , 1.5e3, 12 ] ").unwrap();
+        assert_eq!(
+            numbers.items(),
+            [Value::Null, Value::Null, Value::Number(12)]
+        );
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "[1 2]",
+            "{\"a\"}",
+            "\"\\x\"",
+            "\"",
+            "nul",
+            "1 1",
+            "\"\\ud800\"",
+        ] {
+            assert_eq!(Value::read(text), None, "{text}");
+        }
+        assert_eq!(Value::read(&"[".repeat(100_000)), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub type Seen<T> = Result<T, String>;
 /// Everything that a verdict needs.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    /// What there is to say of the configuration.
+    pub setup: Setup,
     /// The WAN devices of the configuration, in its order.
     pub devices: Seen<Vec<Device>>,
     /// The groups of the configuration, in its order.
@@ -141,8 +143,59 @@ pub struct Table {
     pub state: Match,
     /// Redirected so far: the first packet of each flow.
     pub redirected: Counted,
-    /// Marked packets that would have left elsewhere than through the WAN.
-    pub stopped: Counted,
+    /// What was stopped since the table was made.
+    pub stopped: Stopped,
+    /// How much of it since the last look; none where nobody remembers that one.
+    pub growth: Option<Growth>,
+}
+
+/// Packets that the table stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stopped {
+    /// With the mark, on their way out elsewhere than through the WAN.
+    pub marked: u64,
+    /// DNS of the groups that was not redirected.
+    pub unredirected: u64,
+    /// Without the mark, on their way to a router of the WAN.
+    pub unmarked: u64,
+}
+
+impl Stopped {
+    /// How many came since `before`. Fewer than then are those of a table that was
+    /// made anew.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        let grown = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        Self {
+            marked: grown(self.marked, before.marked),
+            unredirected: grown(self.unredirected, before.unredirected),
+            unmarked: grown(self.unmarked, before.unmarked),
+        }
+    }
+}
+
+/// What was stopped in some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Growth {
+    /// In so many seconds.
+    pub since_s: u64,
+    /// So much.
+    pub stopped: Stopped,
+}
+
+/// What there is to say of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    /// What is refused, each with its place.
+    pub refused: Vec<String>,
+    /// Servers and devices that are named and do not count, and why.
+    pub left_out: Vec<String>,
+    /// The user that the resolver is to be.
+    pub wanted_user: String,
+    /// The one that it is, none where there is no such user.
+    pub user: Seen<Option<String>>,
+    /// A redirected group that is the resolver's own.
+    pub own_group: Option<String>,
 }
 
 /// The file that fw4 loads.

@@ -99,7 +99,9 @@ fn table(table: &Table) -> Value {
         ("state", state(&table.state)),
         ("packets", table.redirected.packets.into()),
         ("bytes", table.redirected.bytes.into()),
-        ("stopped", table.stopped.packets.into()),
+        ("stopped", table.stopped.marked.into()),
+        ("unredirected", table.stopped.unredirected.into()),
+        ("unmarked", table.stopped.unmarked.into()),
     ])
 }
 
@@ -135,7 +137,7 @@ fn asked(asked: &Asked) -> Value {
         ("marked", (asked.packet.mark != 0).into()),
     ];
     members.extend(way_members(asked.way.as_ref().ok()));
-    Value::Object(members)
+    Value::object(members)
 }
 
 /// Where a packet goes, and who sends it there; all `null` where nobody said.

@@ -1,6 +1,7 @@
 //! From what was seen to what is wrong and what to do about it: pure.
 
 mod others;
+mod setup;
 mod watch;
 mod ways;
 
@@ -32,7 +33,7 @@ pub struct Verdict {
 /// Something that is wrong or worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// devices, redirect, include, routing, watch, resolver or leaks.
+    /// config, devices, redirect, include, routing, watch, resolver or leaks.
     pub part: &'static str,
     /// What is the matter.
     pub what: String,
@@ -61,6 +62,7 @@ impl Verdict {
 /// Judges all parts.
 pub fn judge(facts: &Facts) -> Verdict {
     let mut verdict = Verdict::default();
+    verdict.setup(&facts.setup);
     verdict.devices(&facts.devices);
     let exists = facts
         .groups
@@ -74,6 +76,13 @@ pub fn judge(facts: &Facts) -> Verdict {
     verdict.routing(&facts.routing);
     verdict.ways(facts);
     verdict.others(facts);
+    if let Ok(Table {
+        growth: Some(growth),
+        ..
+    }) = &facts.table
+    {
+        verdict.growth(growth);
+    }
     verdict.watch(&facts.watch);
     verdict.resolver(&facts.resolver);
     verdict.leaks(&facts.leaks);

@@ -1,6 +1,8 @@
 //! Looks at everything and changes nothing. What cannot be seen stays a reason.
 
+mod memory;
 mod others;
+pub mod ubus;
 mod ways;
 
 use std::fs;
@@ -14,12 +16,16 @@ use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
-use super::facts::{Device, Facts, Group, Include, Link, Match, Resolver, Seen, Table};
+use super::facts::{
+    Device, Facts, Group, Include, Link, Match, Resolver, Seen, Setup, Stopped, Table,
+};
 use super::{neighbours, probe, process};
-use crate::config::{self, Config, STATIC_FILE};
+use crate::accounts;
+use crate::config::{self, Config, Reading, STATIC_FILE};
 use crate::log;
 use crate::pulse;
 use crate::redirect::{self, Counted, include};
+use crate::resolver::servers;
 use crate::routing;
 use crate::wan;
 
@@ -29,11 +35,12 @@ const FW4: &str = "/sbin/fw4";
 const RULESET_POST: &str = "/usr/share/nftables.d/ruleset-post";
 
 /// Everything, within a second even where nothing answers.
-pub fn gather(config_dir: &Path, config: &Config) -> Facts {
+pub fn gather(config_dir: &Path, reading: &Reading) -> Facts {
+    let config = &reading.config;
     let groups: Vec<Group> = config.redirect.groups.iter().map(group).collect();
-    let names = wan::find(config)
-        .map(|devices| devices.names())
-        .map_err(|error| log::chain(&error));
+    let found = wan::find(config).map_err(|error| log::chain(&error));
+    let setup = setup(reading, found.as_ref().map_or(&[], |one| &one.left_out));
+    let names = found.map(|devices| devices.names());
     let names_seen = names.as_deref().unwrap_or_default();
     let table = wanted_table(&groups, config, names_seen);
     let path = config.redirect.include.as_deref();
@@ -45,12 +52,13 @@ pub fn gather(config_dir: &Path, config: &Config) -> Facts {
     });
     let resolver = resolver.unwrap_or_else(|_| unseen_resolver(config_dir, config));
     let devices = names.as_deref().map_err(Clone::clone).and_then(devices);
-    let servers = servers(config, &resolver);
+    let servers = known_servers(config, &resolver);
     let process = resolver.process.as_ref();
     let uid = process.and_then(|one| Some(one.as_ref().ok()?.uid));
     let gid = groups.iter().find_map(|group| group.gid.clone().ok()?);
     let device = names_seen.first().map(String::as_str);
     Facts {
+        setup,
         ways: ways::ways(
             &config.routing,
             devices.as_deref().unwrap_or_default(),
@@ -68,6 +76,29 @@ pub fn gather(config_dir: &Path, config: &Config) -> Facts {
             .map_err(|error| log::chain(&error)),
         resolver,
         leaks,
+    }
+}
+
+fn setup(reading: &Reading, devices_left_out: &[String]) -> Setup {
+    let config = &reading.config;
+    let words = |errors: &[config::Error]| errors.iter().map(|error| log::chain(error)).collect();
+    let mut left_out: Vec<String> = words(&reading.left_out);
+    left_out.extend_from_slice(devices_left_out);
+    if let Ok((_, remarks)) = servers::in_force(config) {
+        left_out.extend(remarks);
+    }
+    let account = accounts::resolver(config).map_err(|error| error.to_string());
+    let own = account
+        .as_ref()
+        .ok()
+        .and_then(|account| Some(account.as_ref()?.gid));
+    let own_group = own.and_then(|gid| accounts::redirected(config, gid).ok()?);
+    Setup {
+        refused: words(&reading.refused),
+        left_out,
+        wanted_user: config.resolver.user.clone(),
+        own_group: own_group.map(ToString::to_string),
+        user: account.map(|account| account.map(|account| account.name)),
     }
 }
 
@@ -144,8 +175,14 @@ fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {
         return Ok(Table {
             state: Match::Absent,
             redirected: Counted::default(),
-            stopped: Counted::default(),
+            stopped: Stopped::default(),
+            growth: None,
         });
+    };
+    let stopped = Stopped {
+        marked: present.stopped.packets,
+        unredirected: present.unredirected.packets,
+        unmarked: present.unmarked.packets,
     };
     Ok(Table {
         state: match wanted.is_some_and(|table| present.is(table)) {
@@ -153,7 +190,8 @@ fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {
             false => Match::Different,
         },
         redirected: present.redirected,
-        stopped: present.stopped,
+        stopped,
+        growth: memory::growth(stopped),
     })
 }
 
@@ -193,13 +231,13 @@ fn is_linked(path: &Path) -> bool {
 }
 
 /// The servers that the resolver says it has, else those that it would have.
-fn servers(config: &Config, resolver: &Resolver) -> Vec<config::Server> {
+fn known_servers(config: &Config, resolver: &Resolver) -> Vec<config::Server> {
     match &resolver.servers {
         Some(Ok(said)) => said
             .iter()
             .filter_map(|one| one.server.parse().ok())
             .collect(),
-        _ => config.static_servers.clone(),
+        _ => servers::in_force(config).map_or_else(|_| Vec::new(), |(servers, _)| servers),
     }
 }
 

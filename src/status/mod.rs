@@ -26,9 +26,8 @@ use crate::output::{self, page};
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn run(config_dir: &Path, reading: Reading, json: bool) -> io::Result<ExitCode> {
-    let is_refused = !reading.refused.is_empty();
-    let facts = look::gather(config_dir, &reading.said());
+pub fn run(config_dir: &Path, reading: &Reading, json: bool) -> io::Result<ExitCode> {
+    let facts = look::gather(config_dir, reading);
     let verdict = judge::judge(&facts);
     let text = if json {
         json::show(&facts, &verdict)
@@ -36,7 +35,7 @@ pub fn run(config_dir: &Path, reading: Reading, json: bool) -> io::Result<ExitCo
         words::show(&facts, &verdict).text(page::wants_colour())
     };
     output::show(&text)?;
-    Ok(match verdict.is_healthy() && !is_refused {
+    Ok(match verdict.is_healthy() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })

@@ -2,10 +2,13 @@
 //! everybody: the lists of the primary resolver, and netifd's configuration.
 
 use std::collections::HashSet;
+use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::facts::{LeakedServer, Leaks, Seen};
+use super::look::ubus::{self, Interface};
 use crate::config::uci::{self, Section};
 use crate::config::{Config, Server};
 use crate::input;
@@ -26,6 +29,12 @@ const NETWORK: &str = "network";
 const MAX_FILE: usize = 1024 * 1024;
 /// What UCI takes for false (libubox `blobmsg_parse`, `uci_parse_bool`).
 const FALSE: [&str; 5] = ["0", "off", "false", "no", "disabled"];
+/// Gluon's names of the WAN's interfaces.
+const INTERFACES: &str = "/lib/gluon/wan-dnsmasq/interface.d";
+/// Protocols whose device is called after them and the interface.
+const TUNNELS: [&str; 8] = ["pppoe", "pppoa", "ppp", "pptp", "l2tp", "3g", "6in4", "6rd"];
+/// Whoever else may write to a file could put anything there.
+const OTHERS_MAY_WRITE: u32 = 0o022;
 /// Protocols of netifd that learn no servers, so that `peerdns` means nothing.
 const WITHOUT_PEERS: [&str; 2] = ["none", "static"];
 
@@ -35,23 +44,29 @@ pub fn leaks(config_dir: &Path, config: &Config, devices: &[String]) -> Leaks {
         network: config_dir.join(NETWORK),
         ..Leaks::default()
     };
-    let text = |(bytes, _)| String::from_utf8(bytes).map_err(io::Error::other);
-    let mut read = |path: &Path| match input::read(path, MAX_FILE).and_then(text) {
-        Ok(text) => Some(text),
+    let mut read = |path: &Path| match read_roots(path) {
+        Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => {
             leaks.unread.push((path.to_owned(), error.to_string()));
             None
         }
     };
-    let network = read(&leaks.network.clone()).unwrap_or_default();
+    let interfaces = match ubus::interfaces() {
+        Some(interfaces) => Ok(running(&interfaces, devices)),
+        None => {
+            let network = read(&config_dir.join(NETWORK)).unwrap_or_default();
+            let named = read_names(Path::new(INTERFACES));
+            configured(&network, devices, &named)
+        }
+    };
     let learned = read(&config.resolver.resolv_file).unwrap_or_default();
     let lists: Vec<(PathBuf, String)> = AUTO
         .iter()
         .chain([&RESOLV_CONF])
         .filter_map(|path| Some((path.into(), read(Path::new(path))?)))
         .collect();
-    let interfaces = match wan_interfaces(&network, devices) {
+    let interfaces = match interfaces {
         Ok(interfaces) => interfaces,
         Err(why) => {
             leaks.unread.push((leaks.network.clone(), why));
@@ -73,6 +88,46 @@ pub fn leaks(config_dir: &Path, config: &Config, devices: &[String]) -> Leaks {
     let leaking = interfaces.iter().filter(|(_, leaks)| *leaks);
     leaks.peerdns = leaking.map(|(name, _)| name.clone()).collect();
     leaks
+}
+
+/// The text of a file that root alone could write; none of what somebody else
+/// made. Anybody may put a file into /tmp.
+fn read_roots(path: &Path) -> io::Result<Option<String>> {
+    // The directory and a link count, too: what they lead to is their owner's choice.
+    for part in [path.parent().unwrap_or(path), path] {
+        if fs::symlink_metadata(part)?.uid() != 0 {
+            return Ok(None);
+        }
+    }
+    let file = input::open(path)?;
+    let meta = file.metadata()?;
+    if meta.uid() != 0 || meta.mode() & OTHERS_MAY_WRITE != 0 || meta.nlink() > 1 {
+        return Ok(None);
+    }
+    let (bytes, _) = input::read_from(file, MAX_FILE)?;
+    String::from_utf8(bytes).map(Some).map_err(io::Error::other)
+}
+
+/// The names in Gluon's list of the WAN's interfaces, a file for each package.
+fn read_names(dir: &Path) -> Vec<String> {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    let texts = files.filter_map(|file| read_roots(&file.path()).ok()?);
+    let names = |text: String| {
+        let lines = text.lines().map(|line| line.trim().to_owned());
+        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
+    };
+    texts.flat_map(names).collect()
+}
+
+/// The interfaces on the WAN's devices as they are now, and whether each gives
+/// servers to the primary resolver.
+fn running(interfaces: &[Interface], devices: &[String]) -> Vec<(String, bool)> {
+    let of_wan = interfaces
+        .iter()
+        .filter(|one| one.devices.iter().any(|name| devices.contains(name)));
+    of_wan
+        .map(|one| (one.name.clone(), !one.servers.is_empty()))
+        .collect()
 }
 
 /// How a server of the WAN can be told.
@@ -105,9 +160,9 @@ fn servers(text: &str) -> impl Iterator<Item = (Option<&str>, &str)> {
     })
 }
 
-/// netifd's interfaces on the WAN's devices, and whether each gives its
-/// servers to the primary resolver.
-fn wan_interfaces(network: &str, devices: &[String]) -> Seen<Vec<(String, bool)>> {
+/// netifd's interfaces on the WAN's devices or among the `named` ones, and whether
+/// each gives its servers to the primary resolver, as they are configured.
+fn configured(network: &str, devices: &[String], named: &[String]) -> Seen<Vec<(String, bool)>> {
     let sections =
         uci::parse(network).map_err(|problem| format!("line {}: {problem}", problem.line))?;
     let interfaces: Vec<&Section> = sections
@@ -126,7 +181,10 @@ fn wan_interfaces(network: &str, devices: &[String]) -> Seen<Vec<(String, bool)>
             let Some(name) = section.name.as_deref() else {
                 continue;
             };
-            let on_wan = device(section).split(' ').any(|one| is_wan(one, &names));
+            let on_wan = named.iter().any(|one| one == name)
+                || devices_of(section, name)
+                    .iter()
+                    .any(|one| is_wan(one, &names));
             if on_wan && !names.contains(&name) {
                 names.push(name);
             }
@@ -144,11 +202,20 @@ fn wan_interfaces(network: &str, devices: &[String]) -> Seen<Vec<(String, bool)>
     Ok(of_wan.collect())
 }
 
-/// `device`, or `ifname` as it was called before OpenWrt 21.02.
-fn device(section: &Section) -> &str {
-    value(section, "device")
-        .or_else(|| value(section, "ifname"))
-        .unwrap_or_default()
+/// The devices that an interface may have: those that are configured (`ifname`
+/// before OpenWrt 21.02), and the one that netifd makes of them: a bridge, as it was
+/// configured then, or the tunnel of PPP and the like.
+fn devices_of(section: &Section, name: &str) -> Vec<String> {
+    let configured = value(section, "device").or_else(|| value(section, "ifname"));
+    let words = configured.unwrap_or_default().split_ascii_whitespace();
+    let mut devices: Vec<String> = words.map(str::to_owned).collect();
+    if value(section, "type") == Some("bridge") {
+        devices.push(format!("br-{name}"));
+    }
+    if let Some(proto) = value(section, "proto").filter(|proto| TUNNELS.contains(proto)) {
+        devices.push(format!("{proto}-{name}"));
+    }
+    devices
 }
 
 fn gives_servers(section: &Section) -> bool {
@@ -170,7 +237,7 @@ mod tests {
     use super::*;
 
     fn interfaces(text: &str) -> Vec<(String, bool)> {
-        wan_interfaces(text, &["br-wan".into()]).unwrap()
+        configured(text, &["br-wan".into()], &["cellular".into()]).unwrap()
     }
 
     #[test]
@@ -191,7 +258,77 @@ mod tests {
         ];
         assert_eq!(found, expected.map(|(name, leaks)| (name.into(), leaks)));
         assert!(interfaces("").is_empty());
-        assert!(wan_interfaces("config interface 'wan", &[]).is_err());
+        assert!(configured("config interface 'wan", &[], &[]).is_err());
+    }
+
+    #[test]
+    fn bridges_of_old_modems_and_tunnels() {
+        let found = |text: &str, device: &str| {
+            let named = ["cellular".into()];
+            let found = configured(text, &[device.into()], &named).unwrap();
+            found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let legacy = "config interface 'wan'\n option type bridge\n option ifname 'eth0.2 eth1'\n";
+        assert_eq!(found(legacy, "br-wan"), ["wan"]);
+        assert_eq!(found(legacy, "eth1"), ["wan"]);
+        assert!(found(legacy, "br-lan").is_empty());
+        let ppp = "config interface 'wan'\n option proto pppoe\n option device eth0\n";
+        assert_eq!(found(ppp, "pppoe-wan"), ["wan"]);
+        let modem =
+            "config interface 'cellular'\n option proto qmi\n option device /dev/cdc-wdm0\n";
+        assert_eq!(found(modem, "wwan0"), ["cellular"]);
+    }
+
+    #[test]
+    fn a_running_interface_leaks_when_its_servers_are_active() {
+        let on = |name: &str, device: &str, servers: &[&str]| Interface {
+            name: name.into(),
+            devices: vec![device.into(), "eth0".into()],
+            servers: servers.iter().map(|one| (*one).into()).collect(),
+        };
+        let all = [
+            on("wan", "pppoe-wan", &["192.0.2.1"]),
+            on("wan6", "pppoe-wan", &[]),
+            on("client", "br-client", &["fdca::1"]),
+        ];
+        let found = running(&all, &["pppoe-wan".into()]);
+        assert_eq!(found, [("wan".into(), true), ("wan6".into(), false)]);
+    }
+
+    #[test]
+    fn what_others_could_write_is_not_read() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        // Only root has files of root's.
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = std::env::temp_dir().join(format!("gluon-wan-roots.{}", std::process::id()));
+        let path = dir.join("file");
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        fs::create_dir(&dir).unwrap();
+        fs::write(&path, "x").unwrap();
+        mode(0o644);
+        assert_eq!(read_roots(&path).unwrap().as_deref(), Some("x"));
+        mode(0o664);
+        assert_eq!(read_roots(&path).unwrap(), None, "a group's");
+        mode(0o644);
+        symlink(&path, dir.join("link")).unwrap();
+        assert!(
+            read_roots(&dir.join("link")).unwrap().is_some(),
+            "root's link"
+        );
+        std::os::unix::fs::lchown(dir.join("link"), Some(65534), None).unwrap();
+        assert_eq!(
+            read_roots(&dir.join("link")).unwrap(),
+            None,
+            "somebody's link"
+        );
+        fs::hard_link(&path, dir.join("other")).unwrap();
+        assert_eq!(read_roots(&path).unwrap(), None, "two names");
+        fs::remove_file(dir.join("other")).unwrap();
+        std::os::unix::fs::chown(&dir, Some(65534), None).unwrap();
+        assert_eq!(read_roots(&path).unwrap(), None, "somebody's directory");
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

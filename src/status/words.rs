@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Display};
 
-use super::facts::{Device, Facts, Include, Link, Match, Reply, Resolver, Server, Table, Whereto};
+use super::facts::{
+    Device, Facts, Include, Link, Match, Reply, Resolver, Server, Stopped, Table, Whereto,
+};
 use super::judge::{Finding, Unseen, Verdict, own_version};
 use crate::output::page::{Colour, Page};
 use crate::pulse::{Beat, Watch};
@@ -250,11 +252,22 @@ impl Display for Table {
         write!(f, "inet gluon_wan, {}", self.state)?;
         match self.state {
             Match::Absent => Ok(()),
-            _ => write!(
-                f,
-                ", packets redirected: {}, stopped: {}",
-                self.redirected.packets, self.stopped.packets
-            ),
+            _ => {
+                let Stopped {
+                    marked,
+                    unredirected,
+                    unmarked,
+                } = self.stopped;
+                let redirected = self.redirected.packets;
+                write!(f, ", packets redirected: {redirected}, stopped: {marked}")?;
+                if unredirected > 0 {
+                    write!(f, ", DNS not redirected: {unredirected}")?;
+                }
+                if unmarked > 0 {
+                    write!(f, ", unmarked: {unmarked}")?;
+                }
+                Ok(())
+            }
         }
     }
 }

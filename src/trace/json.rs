@@ -56,7 +56,7 @@ fn target(target: &Target) -> Value {
 }
 
 fn way(way: &Seen<Way>) -> Value {
-    Value::Object(status::way_members(way.as_ref().ok()))
+    Value::object(status::way_members(way.as_ref().ok()))
 }
 
 fn exchange(reply: &Exchange) -> Value {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::pulse::{Beat, Watch};
 use crate::redirect::Counted;
-use crate::status::facts::{LeakedServer, Link};
+use crate::status::facts::{Growth, LeakedServer, Link, Setup, Stopped};
 use std::time::Duration;
 
 /// A node on which everything is right.
@@ -31,6 +31,13 @@ pub(in crate::status) fn healthy() -> Facts {
         reply: reply.clone(),
     };
     Facts {
+        setup: Setup {
+            refused: Vec::new(),
+            left_out: Vec::new(),
+            wanted_user: "gluon-wan".into(),
+            user: Ok(Some("gluon-wan".into())),
+            own_group: None,
+        },
         devices: Ok(vec![Device {
             name: "br-wan".into(),
             link: Some(link),
@@ -46,7 +53,8 @@ pub(in crate::status) fn healthy() -> Facts {
                 packets: 3,
                 bytes: 180,
             },
-            stopped: Counted::default(),
+            stopped: Stopped::default(),
+            growth: None,
         }),
         include: Some(Include {
             path: "/run/redirect.nft".into(),
@@ -387,4 +395,153 @@ fn the_watch() {
         with(|facts| facts.watch = Err("why".into())).unseen.len(),
         1
     );
+}
+
+#[test]
+fn the_setup() {
+    problem(
+        "config",
+        "gluon-wan:3: x: a default stands in",
+        "correct it",
+        |facts| {
+            facts.setup.refused = vec!["gluon-wan:3: x".into()];
+        },
+    );
+    note("the server ::1 is this node", |facts| {
+        facts.setup.left_out = vec!["the server ::1 is this node".into()];
+    });
+    note("no user gluon-wan: the resolver runs as nobody", |facts| {
+        facts.setup.user = Ok(Some("nobody".into()));
+    });
+    problem(
+        "resolver",
+        "there is no user gluon-wan: the resolver does not start",
+        "option user",
+        |facts| {
+            facts.setup.user = Ok(None);
+        },
+    );
+    problem(
+        "resolver",
+        "DNS of group nogroup is redirected",
+        "another group",
+        |facts| {
+            facts.setup.own_group = Some("nogroup".into());
+        },
+    );
+    assert_eq!(
+        with(|facts| facts.setup.user = Err("why".into()))
+            .unseen
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn what_was_stopped_since_the_last_look() {
+    let grown = |stopped| {
+        move |facts: &mut Facts| {
+            let since_s = 60;
+            facts.table.as_mut().unwrap().growth = Some(Growth { since_s, stopped });
+        }
+    };
+    let none = Stopped::default();
+    assert_eq!(with(grown(none)), Verdict::default());
+    note(
+        "4 packets with the mark were stopped before they left elsewhere than through the WAN in the 60 s",
+        grown(Stopped { marked: 4, ..none }),
+    );
+    note(
+        "5 packets of DNS of the VPN daemons",
+        grown(Stopped {
+            unredirected: 5,
+            ..none
+        }),
+    );
+    note(
+        "6 packets without the mark",
+        grown(Stopped {
+            unmarked: 6,
+            ..none
+        }),
+    );
+    let mut facts = healthy();
+    grown(Stopped { marked: 4, ..none })(&mut facts);
+    facts.routing.as_mut().unwrap().changes.push("add x".into());
+    assert!(
+        judge(&facts).notes[0]
+            .advice
+            .contains("problem with routing above")
+    );
+}
+
+/// The next of a row of numbers that looks like chance (xorshift).
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+#[test]
+fn a_hundred_random_healthy_nodes_give_no_alarm() {
+    let mut state = 88_172_645_463_325_252;
+    for node in 0..100 {
+        let mut dice = |sides: u64| next(&mut state) % sides;
+        let mut facts = healthy();
+        let table = facts.table.as_mut().unwrap();
+        table.redirected.packets = dice(1_000_000);
+        table.stopped.marked = dice(100);
+        table.growth = (dice(2) == 0).then(|| Growth {
+            since_s: dice(100_000),
+            stopped: Stopped {
+                marked: dice(9),
+                unredirected: dice(2),
+                unmarked: dice(2),
+            },
+        });
+        if dice(3) == 0 {
+            facts.include = None;
+        }
+        if dice(2) == 0 {
+            facts.setup.user = Ok(Some("nobody".into()));
+        }
+        for _ in 0..dice(3) {
+            facts.groups.push(Group {
+                name: "gluon-mesh-vpn".into(),
+                gid: Ok((dice(2) == 0).then_some(801)),
+            });
+        }
+        let extra = Device {
+            name: "wwan0".into(),
+            link: (dice(2) == 0).then(Link::default),
+        };
+        facts
+            .devices
+            .as_mut()
+            .unwrap()
+            .extend((dice(2) == 0).then_some(extra));
+        for _ in 0..dice(4) {
+            let states = Health::ALL;
+            servers(&mut facts).push(Server {
+                server: format!("192.0.2.{}", dice(250)),
+                state: states[dice(5) as usize],
+                since_s: dice(1_000_000),
+                usual_us: (dice(2) == 0).then(|| dice(5_000_000)),
+                queries: dice(1_000),
+                failures: dice(10),
+            });
+        }
+        facts.watch = Ok(match dice(3) {
+            0 => Watch::None,
+            _ => Watch::Here(Beat {
+                pid: 9,
+                idle_s: dice(1_000_000),
+                mended: dice(200) as u32,
+                ..Beat::default()
+            }),
+        });
+        let verdict = judge(&facts);
+        assert!(verdict.is_healthy(), "node {node}: {verdict:?}\n{facts:#?}");
+    }
 }

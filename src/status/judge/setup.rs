@@ -1,0 +1,109 @@
+//! What the configuration says that cannot be followed, and who the resolver is.
+
+use super::Verdict;
+use crate::accounts;
+use crate::status::facts::{Growth, Setup, Stopped};
+
+impl Verdict {
+    pub(super) fn setup(&mut self, setup: &Setup) {
+        for line in &setup.refused {
+            self.problem(
+                "config",
+                format!("{line}: a default stands in for it"),
+                "correct it, then `/etc/init.d/gluon-wan reload`; what runs may still have what \
+                 was there before",
+            );
+        }
+        for line in &setup.left_out {
+            self.note("config", line.clone(), "");
+        }
+        match &setup.user {
+            Ok(Some(user)) if *user == setup.wanted_user => {}
+            Ok(Some(user)) => self.note(
+                "resolver",
+                format!(
+                    "there is no user {}: the resolver runs as {user}, whose other processes can \
+                     stop it",
+                    setup.wanted_user
+                ),
+                "",
+            ),
+            Ok(None) => self.problem(
+                "resolver",
+                format!(
+                    "there is no user {}: the resolver does not start",
+                    setup.wanted_user
+                ),
+                format!(
+                    "`option user` in section resolver, or a user {}",
+                    accounts::RESOLVER
+                ),
+            ),
+            Err(why) => self.unseen("resolver", "the resolver's user", why),
+        }
+        if let Some(group) = &setup.own_group {
+            self.problem(
+                "resolver",
+                format!("DNS of group {group} is redirected, and that is the resolver's own group: it does not serve"),
+                "`option user` in section resolver: a user with another group",
+            );
+        }
+    }
+
+    /// Stopped is better than gone astray, and still somebody's fault.
+    pub(super) fn growth(&mut self, growth: &Growth) {
+        let Stopped {
+            marked,
+            unredirected,
+            unmarked,
+        } = growth.stopped;
+        let ago = Ago(growth.since_s);
+        // A way that leads astray is named by itself.
+        let astray = self
+            .problems
+            .iter()
+            .any(|problem| problem.part == "routing");
+        let cause = match astray {
+            true => "the problem with routing above leads them there",
+            false => {
+                "a restart of netifd takes rules and routes away for some milliseconds; where it \
+                 goes on, `ip monitor rule route` shows who does it"
+            }
+        };
+        if marked > 0 {
+            let what = format!(
+                "{marked} packets with the mark were stopped before they left elsewhere than through the WAN {ago}"
+            );
+            self.note("routing", what, cause);
+        }
+        if unredirected > 0 {
+            let what = format!(
+                "{unredirected} packets of DNS of the VPN daemons were stopped, because they were not redirected {ago}"
+            );
+            self.note(
+                "redirect",
+                what,
+                "a program that binds its socket to a device, or a rule that hides DNS from \
+                 conntrack",
+            );
+        }
+        if unmarked > 0 {
+            let what = format!(
+                "{unmarked} packets without the mark were stopped before they left through a router of the WAN {ago}"
+            );
+            self.note(
+                "leaks",
+                what,
+                "the mesh had no way for them; a rule of netifd (`ip rule`) led them there",
+            );
+        }
+    }
+}
+
+struct Ago(u64);
+
+impl std::fmt::Display for Ago {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "in the {} s since the last look", self.0)
+    }
+}
