@@ -93,10 +93,11 @@ refused() {
 	printf '%s\n' "$output" | unshare --net nft -c -f -
 }
 
-@test "no group that exists: exit code 1 and the option to set" {
+@test "no group that exists: the guard alone, exit code 1 and the option to set" {
 	printf "config redirect\n\tlist group 'no-such-group'\n" >"$CONF/gluon-wan"
 	run -1 --separate-stderr "$BIN" -c "$CONF" print
-	[ -z "$output" ]
+	[[ $output == *"chain mark_guard "* ]]
+	[[ $output != *redirect\ to* ]]
 	[[ $stderr == *"no-such-group"* ]]
 }
 

@@ -131,7 +131,7 @@ impl Supply {
 
     /// Reads the configuration again. A bad one changes nothing.
     pub fn reload(&mut self) {
-        let reading = config::read(&self.dir);
+        let mut reading = config::read(&self.dir);
         let left_out = reading.left_out.iter();
         let mut remarks: Vec<String> = left_out
             .map(|error| format!("{}: left out", log::chain(error)))
@@ -140,6 +140,15 @@ impl Supply {
             let error = log::chain(error);
             remarks.push(format!("{error}: the configuration stays as it was"));
         } else {
+            // Servers that worked are better than none, until the list is right again.
+            let new = &mut reading.config.static_servers;
+            let none_is_good = new.is_empty() && !remarks.is_empty();
+            if none_is_good && !self.config.static_servers.is_empty() {
+                new.clone_from(&self.config.static_servers);
+                remarks.push(format!(
+                    "no server of {STATIC_FILE} is good: the old ones stay"
+                ));
+            }
             let old = std::mem::replace(&mut self.config, reading.config);
             if is_fixed_at_start(&old) != is_fixed_at_start(&self.config) {
                 let fixed = "listen, port, user, max_inflight and mark";
@@ -420,6 +429,28 @@ mod tests {
             static_servers,
             ..Config::default()
         }
+    }
+
+    #[test]
+    fn static_servers_stay_while_no_line_of_their_file_is_good() {
+        let dir = std::env::temp_dir().join(format!("gluon-wan-supply.{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut supply = Supply::new(&dir, with_static(["192.0.2.1".into()]));
+        let mut after = |text: &str| {
+            std::fs::write(dir.join(STATIC_FILE), text).unwrap();
+            supply.reload();
+            let servers = supply.config.static_servers.iter();
+            servers.map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            after("config static\n list server nonsense\n"),
+            ["192.0.2.1"]
+        );
+        let mixed = "config static\n list server nonsense\n list server 192.0.2.2\n";
+        assert_eq!(after(mixed), ["192.0.2.2"]);
+        assert_eq!(after("config static\n"), [""; 0]);
+        assert_eq!(after("config static\n list server nonsense\n"), [""; 0]);
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
