@@ -354,7 +354,6 @@ fn apply(kernel: &mut Kernel, links: &[Link], changes: &[Change], outcome: &mut 
             Change::AddRule(rule) => kernel.add_rule(rule),
             Change::RemoveRule(rule) => kernel.remove_rule(rule),
             Change::AddRoute(route) => kernel.add_route(route, Add::Beside),
-            Change::ReplaceRoute(route) => kernel.add_route(route, Add::InPlace),
             Change::Return(route) => kernel.add_route(route, Add::Alone),
             Change::RemoveRoute(route) => kernel.remove_route(route),
             Change::Move {

@@ -6,7 +6,7 @@
 use std::io;
 
 use rtnetlink::packet_core::{
-    DefaultNla, Emitable, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable,
+    DefaultNla, Emitable, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Parseable,
 };
 use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
@@ -28,8 +28,6 @@ pub enum Add {
     Beside,
     /// Only where nothing else with that metric leads there.
     Alone,
-    /// In place of the route with the same destination and metric.
-    InPlace,
 }
 
 /// The socket for requests.
@@ -211,7 +209,6 @@ impl Kernel {
         let how = match add {
             Add::Beside => NLM_F_APPEND,
             Add::Alone => NLM_F_EXCL,
-            Add::InPlace => NLM_F_REPLACE,
         };
         let message = message::of_route(route);
         let added = self.change(libc::RTM_NEWROUTE, NLM_F_CREATE | how, &message);

@@ -12,6 +12,7 @@
 //!   expire (`Present::withdrawn`);
 //! * its device is there, and its router on-link: link-local, or within an
 //!   on-link network of the device, which goes with the address that DHCP gave;
+//! * the address that packets should carry on it, if it says one, is there;
 //! * its device is configured: netifd, which deletes what it made from main and
 //!   finds nothing there, takes the addresses away too;
 //! * for a route that is only for packets from some addresses, such an address
@@ -167,6 +168,7 @@ fn is_valid(view: View, copy: &Route, fresh: &[&Route]) -> bool {
     };
     link.up
         && !copy.is_expired()
+        && view.has_its_address(copy)
         && !is_withdrawn(view, copy)
         && (copy.expires.is_some() || !is_replaced() && !is_deserted(view, copy.device))
         && has_its_router()

@@ -20,8 +20,6 @@ pub enum Change {
     RemoveRule(Rule),
     /// A route is missing.
     AddRoute(Route),
-    /// A route of ours that leads away leads the right way, in the wrong manner.
-    ReplaceRoute(Route),
     /// A route of the WAN that leads away is in main: into the table with it (which
     /// also refreshes the lifetime of a copy that is there), then out of main.
     /// One change, so that the second half is not done without the first.
@@ -127,15 +125,10 @@ impl<'a> Plan<'a> {
         } else if right.is_some() {
             return;
         }
-        match found {
-            // Nothing else there has its metric.
-            Some(_) if route.leads_away() => {
-                self.changes.push(Change::ReplaceRoute(route.clone()));
-                return;
-            }
-            Some(found) => self.changes.push(Change::RemoveRoute(found.clone())),
-            None => {}
-        }
+        // Off, then on: to the kernel both would be the same, and what it replaces
+        // in place may be another's that has come with that metric.
+        let wrong = found.map(|found| Change::RemoveRoute(found.clone()));
+        self.changes.extend(wrong);
         self.changes.push(Change::AddRoute(route.clone()));
     }
 
@@ -209,7 +202,6 @@ impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, past) = match self.change {
             Change::AddRule(_) | Change::AddRoute(_) => ("add", "added"),
-            Change::ReplaceRoute(_) => ("replace", "replaced"),
             Change::Move { copy: Some(_), .. } => ("move", "moved"),
             Change::Return(_) => ("return", "returned"),
             Change::Move { copy: None, .. } | Change::RemoveRule(_) | Change::RemoveRoute(_) => {
@@ -219,10 +211,7 @@ impl fmt::Display for Words<'_> {
         write!(f, "{} ", if self.done { past } else { verb })?;
         match self.change {
             Change::AddRule(rule) | Change::RemoveRule(rule) => write!(f, "{rule}"),
-            Change::AddRoute(route)
-            | Change::ReplaceRoute(route)
-            | Change::Return(route)
-            | Change::RemoveRoute(route) => {
+            Change::AddRoute(route) | Change::Return(route) | Change::RemoveRoute(route) => {
                 write!(f, "{}", Shown(route, &(self.name)(route.device)))
             }
             Change::Move { copy, from, .. } => {

@@ -79,12 +79,22 @@ impl<'a> View<'a> {
             Family::Ipv6 => (WIDEST_NETWORK.0, WIDEST_AROUND.0),
             Family::Ipv4 => (WIDEST_NETWORK.1, WIDEST_AROUND.1),
         };
-        let of_an_address = self.addresses().any(|one| {
+        // One that has just gone takes its network along, if perhaps a little later.
+        let gone = self.present.before.iter();
+        let of_an_address = self.addresses().chain(gone).any(|one| {
             one.device == route.device
                 && (to.len >= network && one.network.covers(&to)
                     || to.len >= around && to.contains(one.addr))
         });
         of_an_address || to.is_host() && self.is_router(route.device, to.addr)
+    }
+
+    /// Whether the kernel would take the route: one that asks for an address which
+    /// is no longer there is about to go with it.
+    pub fn has_its_address(self, route: &Route) -> bool {
+        route
+            .prefsrc
+            .is_none_or(|addr| self.addresses().any(|one| one.addr == addr))
     }
 
     /// Whether somebody's route has this router. The kernel takes such a route

@@ -108,8 +108,9 @@ fn routes(view: View, wanted: &mut Wanted) {
     if !view.foreign().any(already) {
         wanted.routes.push(unreachable);
     }
-    let (networks, away): (Vec<&Route>, Vec<&Route>) =
-        view.in_main().partition(|route| view.is_own_network(route));
+    let (networks, away): (Vec<&Route>, Vec<&Route>) = (view.in_main())
+        .filter(|route| view.has_its_address(route))
+        .partition(|route| view.is_own_network(route));
     let mut fresh = Vec::new();
     for route in away {
         match mixed(view, route) {

@@ -631,7 +631,6 @@ fn changed_attributes() {
             "add IPv6 route fe80::/64 dev br-wan table 1 metric 256",
         ]
     );
-    // There is no moment without a default route.
     let mut default = present(
         &["::/0 via fe80::1 dev br-wan metric 9"],
         &[
@@ -643,7 +642,8 @@ fn changed_attributes() {
     assert_eq!(
         changes(&default),
         [
-            "replace IPv6 route default via fe80::1 dev br-wan table 1 metric 9",
+            "remove IPv6 route default via fe80::1 dev br-wan table 1 metric 9",
+            "add IPv6 route default via fe80::1 dev br-wan table 1 metric 9",
             "remove IPv6 route default via fe80::1 dev br-wan table main metric 9",
         ]
     );

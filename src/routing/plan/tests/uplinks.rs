@@ -196,3 +196,29 @@ fn a_flood_of_routes_is_bounded() {
         [Obstacle::TooMany { limit: 4096, .. }]
     ));
 }
+
+#[test]
+fn what_goes_with_its_address_is_left_to_the_kernel() {
+    // Read before the address went, or remembered from before.
+    let route = "0.0.0.0/0 via 192.0.2.1 dev br-wan src 192.0.2.9";
+    let network = "192.0.2.0/24 dev br-wan src 192.0.2.9";
+    let copy = "0.0.0.0/0 via 192.0.2.1 dev br-wan src 192.0.2.9 table 1 proto 54";
+    let routing = Routing {
+        ipv4: true,
+        ..config()
+    };
+    let ipv4 = |present: &Present| {
+        let mut changes = changes_with(&routing, present);
+        changes.retain(|change| change.contains("dev br-wan"));
+        changes
+    };
+    let mut going = present(&[route, network], &[]);
+    going.moved = routes(&[copy]);
+    assert_eq!(ipv4(&going), [""; 0]);
+    going.addresses.push(address("192.0.2.9/24"));
+    assert_eq!(ipv4(&going).len(), 2);
+    // A network of an address that has just gone is no route to move.
+    let mut gone = present(&["203.0.113.0/24 dev br-wan"], &[]);
+    gone.before = vec![address("203.0.113.5/24")];
+    assert_eq!(wanted(&routing, &gone).misplaced, []);
+}
