@@ -1,7 +1,6 @@
 //! What changes in the kernel, as far as it may concern us: rtnetlink's
 //! multicast groups, over a socket of their own.
 
-use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -61,7 +60,7 @@ pub struct News {
     /// Whether something may concern us.
     pub concerns_us: bool,
     /// Devices (indexes) that went down or away.
-    pub down: HashSet<u32>,
+    pub down: Vec<u32>,
     /// Whether events were lost, so that anything may have happened.
     pub lost: bool,
 }
@@ -187,7 +186,7 @@ fn link(payload: &[u8], deleted: bool, names: &[String], known: &[u32], news: &m
     if named || known.contains(&header.index) {
         news.concerns_us = true;
         if deleted || !header.flags.contains(LinkFlags::Up) {
-            news.down.insert(header.index);
+            news.down.push(header.index);
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod adverts;
 mod events;
+mod index;
 mod keeper;
 pub mod kernel;
 pub mod message;

@@ -27,7 +27,8 @@ use std::net::IpAddr;
 
 use rtnetlink::packet_route::route::RouteType;
 
-use super::route::{EXCEPTION, Family, MAIN, PROTOCOL, Path, Prefix, Route};
+use super::index::Index;
+use super::route::{EXCEPTION, Family, MAIN, PROTOCOL, Path, Route};
 use super::state::Address;
 use super::view::View;
 use super::wanted::UNREACHABLE_METRIC;
@@ -78,38 +79,29 @@ pub(super) fn original(copy: &Route) -> Route {
 
 /// The routes that should be in the table because of `fresh` ones in main and of
 /// those that were moved before; and whether there are more than `limit`, in
-/// which case the narrowest are not among them.
+/// which case default routes come first, and then those that stand.
 pub(super) fn wanted(view: View, fresh: &[&Route], limit: usize) -> (Vec<Route>, bool) {
-    let mut ours: Vec<(Path, u32)> = (view.in_table())
-        .filter(|route| route.is_ours())
-        .map(|route| (route.path(), route.metric))
-        .collect();
-    ours.sort_unstable();
+    let ours = view.in_table().filter(|route| route.is_ours());
+    let ours = Index::of(ours.map(|route| (route.path(), route.metric)));
     let mut candidates = standing(view, fresh);
     for &route in fresh.iter().filter(|route| !route.is_expired()) {
-        let path = route.path();
-        let current = match ours.get(ours.partition_point(|one| *one < (path, 0))) {
-            Some(&(found, metric)) if found == path => Some(metric),
-            _ => None,
-        };
-        let mut copy = copy(view, route);
-        copy.metric = route.metric;
         candidates.push(Candidate {
-            route: copy,
-            current,
+            route: copy(view, route),
+            current: ours.all(&route.path()).next(),
         });
     }
-    let mut foreign: Vec<Path> = view.foreign().map(Route::path).collect();
-    foreign.sort_unstable();
-    candidates.retain(|one| foreign.binary_search(&one.route.path()).is_err());
+    let foreign = Index::by_place(view.foreign());
+    candidates.retain(|one| !foreign.has(&one.route.path()));
     candidates.extend(for_all_sources(view, &candidates));
     let too_many = candidates.len() > limit;
     if too_many {
         // Those that stand stay, lest a flood of new ones turns everything over.
-        candidates.sort_unstable_by_key(|one| {
-            let to = one.route.destination;
-            (!one.route.is_default(), one.current.is_none(), to.len, to)
-        });
+        let (mut first, others): (Vec<_>, Vec<_>) =
+            (candidates.into_iter()).partition(|one| one.route.is_default());
+        let (standing, new): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|one| one.current.is_some());
+        first.extend(standing.into_iter().chain(new));
+        candidates = first;
         candidates.truncate(limit);
     }
     (ranked(view, candidates), too_many)
@@ -134,21 +126,30 @@ fn standing(view: View, fresh: &[&Route]) -> Vec<Candidate> {
     let listed = view.present.table.iter().filter(|route| is_moved(route));
     let lost = view.present.moved.iter();
     let all = listed.map(|route| (route, (route.table == table).then_some(route.metric)));
-    let mut all: Vec<(&Route, Option<u32>)> = all
+    let all: Vec<(&Route, Option<u32>)> = all
         .chain(lost.map(|route| (route, None)))
         .filter(|(route, _)| route.family() == family && is_valid(view, route, fresh))
         .collect();
+    let again = Index::by_place(fresh.iter().copied());
+    let twice = Index::by_place(all.iter().map(|(route, _)| *route));
     // Of a route that is there twice the better one stays.
-    all.sort_unstable_by_key(|(route, current)| (route.path(), current.is_none(), route.metric));
-    all.dedup_by_key(|(route, _)| route.path());
-    let mut again: Vec<Path> = fresh.iter().map(|route| route.path()).collect();
-    again.sort_unstable();
-    all.retain(|(route, _)| again.binary_search(&route.path()).is_err());
-    let candidate = |(route, current)| Candidate {
-        route: copy(view, route),
-        current,
+    let worth = |place: u32| {
+        let (route, current) = all[place as usize];
+        (current.is_none(), route.metric, place)
     };
-    all.into_iter().map(candidate).collect()
+    let is_best = |place: u32, path: &Path| {
+        let best = twice.all(path).map(worth).min();
+        best == Some(worth(place))
+    };
+    let candidate = |(place, &(route, current)): (u32, &(&Route, Option<u32>))| {
+        let path = route.path();
+        let stays = !again.has(&path) && is_best(place, &path);
+        stays.then(|| Candidate {
+            route: copy(view, route),
+            current,
+        })
+    };
+    (0..).zip(&all).filter_map(candidate).collect()
 }
 
 fn is_valid(view: View, copy: &Route, fresh: &[&Route]) -> bool {
@@ -305,22 +306,19 @@ fn ranked(view: View, mut candidates: Vec<Candidate>) -> Vec<Route> {
         };
         let current = one.current.unwrap_or(u32::MAX);
         (
-            way(route),
+            route.way(),
             (route.metric, position(route.device), preference),
             (current, route.gateway),
         )
     });
-    let mut taken: Vec<_> = (view.foreign())
-        .map(|route| (way(route), route.metric))
-        .collect();
-    taken.sort_unstable();
+    let taken = Index::of(view.foreign().map(|route| (route.way(), route.metric)));
     let mut ranked: Vec<Route> = candidates.into_iter().map(|one| one.route).collect();
-    for group in ranked.chunk_by_mut(|one, next| way(one) == way(next)) {
-        let is_taken = |to, metric| taken.binary_search(&(to, metric)).is_ok();
+    for group in ranked.chunk_by_mut(|one, next| one.way() == next.way()) {
+        let is_taken = |route: &Route| taken.all(&route.way()).any(|metric| metric == route.metric);
         let mut next = 0;
         for route in group.iter_mut() {
             route.metric = route.metric.max(next);
-            while is_taken(way(route), route.metric) {
+            while is_taken(route) {
                 route.metric = route.metric.saturating_add(1);
             }
             next = route.metric.saturating_add(1);
@@ -329,16 +327,11 @@ fn ranked(view: View, mut candidates: Vec<Candidate>) -> Vec<Route> {
         let mut last = UNREACHABLE_METRIC - 1;
         for route in group.iter_mut().rev() {
             route.metric = route.metric.min(last);
-            while is_taken(way(route), route.metric) && route.metric > 0 {
+            while is_taken(route) && route.metric > 0 {
                 route.metric -= 1;
             }
             last = route.metric.saturating_sub(1);
         }
     }
     ranked
-}
-
-/// What routes compete for: the same packets.
-fn way(route: &Route) -> (Prefix, Option<Prefix>, u8) {
-    (route.destination, route.source, route.tos)
 }

@@ -3,11 +3,11 @@
 //! Nothing is taken away before what replaces it stands, and marked packets are
 //! caught by the unreachable route before the rule sends them to the table.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use rtnetlink::packet_route::route::RouteType;
 
+use super::index::Index;
 use super::route::{Path, Route, Rule, Shown};
 use super::wanted::{Present, Wanted};
 
@@ -52,9 +52,7 @@ pub fn plan(wanted: &Wanted, present: &Present) -> Vec<Change> {
     for route in ways {
         plan.route(route);
     }
-    for route in &wanted.misplaced {
-        plan.moved(route);
-    }
+    plan.moves(&wanted.misplaced);
     let returned = wanted.returned.iter().cloned();
     plan.changes.extend(returned.map(Change::Return));
     plan.surplus();
@@ -62,39 +60,31 @@ pub fn plan(wanted: &Wanted, present: &Present) -> Vec<Change> {
 }
 
 struct Plan<'a> {
-    /// Routes in main that lead away, by where they lead.
-    misplaced: HashMap<Path, &'a Route>,
-    /// Copies of those, as wanted.
-    copies: HashMap<Path, (&'a Route, bool)>,
-    /// Our routes by table, way and metric.
-    ours: HashMap<(u32, Path, u32), &'a Route>,
-    /// Those of them that may stay.
-    kept: HashSet<(u32, Path, u32)>,
+    present: &'a Present,
+    /// Routes in main that lead away.
+    misplaced: Index,
+    /// What becomes of them in the table, by place among `copied`.
+    copies: Vec<(Path, u32)>,
+    copied: Vec<(&'a Route, bool)>,
+    /// The routes of `present.table`, by place.
+    listed: Index,
+    /// Whether that one may stay, if it is ours.
+    kept: Vec<bool>,
     /// Our rules, until one is found to be wanted.
     rules: Vec<&'a Rule>,
-    /// Routes in the order of the kernel's list.
-    listed: &'a [Route],
     changes: Vec<Change>,
-}
-
-fn key(route: &Route) -> (u32, Path, u32) {
-    (route.table, route.path(), route.metric)
 }
 
 impl<'a> Plan<'a> {
     fn new(wanted: &'a Wanted, present: &'a Present) -> Self {
-        let ours = present.table.iter().filter(|route| route.is_ours());
         Self {
-            misplaced: wanted
-                .misplaced
-                .iter()
-                .map(|route| (route.path(), route))
-                .collect(),
-            copies: HashMap::new(),
-            ours: ours.map(|route| (key(route), route)).collect(),
-            kept: HashSet::new(),
+            present,
+            misplaced: Index::by_place(wanted.misplaced.iter()),
+            copies: Vec::new(),
+            copied: Vec::new(),
+            listed: Index::by_place(present.table.iter()),
+            kept: vec![false; present.table.len()],
             rules: present.rules.iter().filter(|rule| rule.is_ours()).collect(),
-            listed: &present.table,
             changes: Vec::new(),
         }
     }
@@ -110,16 +100,32 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Ours with the same table, path and metric. A second one differs in what
+    /// these leave out.
+    fn find(&self, route: &Route) -> Option<(usize, &'a Route)> {
+        let path = route.path();
+        let mut places = self.listed.all(&path).map(|place| place as usize);
+        let place = places.find(|&place| {
+            let one = &self.present.table[place];
+            one.is_ours() && (one.table, one.metric) == (route.table, route.metric)
+        })?;
+        Some((place, &self.present.table[place]))
+    }
+
     fn route(&mut self, route: &'a Route) {
-        let found = self.ours.get(&key(route)).copied();
-        self.kept.insert(key(route));
+        let found = self.find(route).map(|(place, found)| {
+            self.kept[place] = true;
+            found
+        });
         let right = found.filter(|found| found.does_the_same_as(route));
-        if self.misplaced.contains_key(&route.path()) {
+        if self.misplaced.has(&route.path()) {
             // Its lifetime is newer than that of the copy.
             let immortal = right.is_some_and(|found| found.expires.is_none());
             let refreshable = right.is_some() && (!immortal || route.expires.is_none());
             if found.is_none() || refreshable {
-                self.copies.insert(route.path(), (route, refreshable));
+                let place = self.copied.len() as u32;
+                self.copies.push((route.path(), place));
+                self.copied.push((route, refreshable));
                 return;
             }
         } else if right.is_some() {
@@ -132,30 +138,32 @@ impl<'a> Plan<'a> {
         self.changes.push(Change::AddRoute(route.clone()));
     }
 
-    fn moved(&mut self, from: &Route) {
-        let (copy, known) = match self.copies.get(&from.path()) {
-            Some(&(copy, known)) => (Some(copy.clone()), known),
-            None => (None, false),
-        };
-        let from = from.clone();
-        self.changes.push(Change::Move { copy, from, known });
+    fn moves(&mut self, misplaced: &[Route]) {
+        let copies = Index::of(self.copies.drain(..));
+        for from in misplaced {
+            let place = copies.all(&from.path()).next();
+            let (copy, known) = match place.map(|place| self.copied[place as usize]) {
+                Some((copy, known)) => (Some(copy.clone()), known),
+                None => (None, false),
+            };
+            let from = from.clone();
+            self.changes.push(Change::Move { copy, from, known });
+        }
     }
 
     fn surplus(&mut self) {
-        let rules = self
-            .rules
-            .iter()
-            .map(|&rule| Change::RemoveRule(rule.clone()));
+        let rules = self.rules.iter();
+        let rules = rules.map(|&rule| Change::RemoveRule(rule.clone()));
         self.changes.extend(rules);
-        let mut once = HashSet::new();
-        let mut surplus: Vec<&Route> = (self.listed.iter().filter(|route| route.is_ours()))
-            // A second one with the same key differs in what the key leaves out.
-            .filter(|route| !self.kept.contains(&key(route)) || !once.insert(key(route)))
-            .collect();
         // A router goes before the way to it.
-        surplus.sort_by_key(|route| !route.leads_away());
-        let removals = surplus.into_iter().cloned().map(Change::RemoveRoute);
-        self.changes.extend(removals);
+        for leads_away in [true, false] {
+            let listed = self.present.table.iter().zip(&self.kept);
+            let surplus = listed.filter(|(route, kept)| {
+                route.is_ours() && !**kept && route.leads_away() == leads_away
+            });
+            let removals = surplus.map(|(route, _)| Change::RemoveRoute(route.clone()));
+            self.changes.extend(removals);
+        }
     }
 }
 

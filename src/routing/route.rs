@@ -256,6 +256,16 @@ impl Route {
         }
     }
 
+    /// What routes compete for: the same packets. The path of any such route.
+    #[must_use]
+    pub fn way(&self) -> Path {
+        Path {
+            device: 0,
+            gateway: None,
+            ..self.path()
+        }
+    }
+
     /// Whether the kernel would treat packets the same with either; who made
     /// them and how long they live aside.
     #[must_use]

@@ -4,9 +4,10 @@
 
 use rtnetlink::packet_route::route::RouteType;
 
+use super::index::Index;
 use super::moved::{self, is_moved, original};
 pub use super::obstacle::Obstacle;
-use super::route::{Family, MAIN, Path, Prefix, Route, Rule};
+use super::route::{Family, MAIN, Prefix, Route, Rule};
 use super::rules;
 pub use super::state::Present;
 use super::view::{View, is_wan};
@@ -127,11 +128,10 @@ fn routes(view: View, wanted: &mut Wanted) {
             table: view.routing.table,
         });
     }
-    let mut known: Vec<Path> = view.foreign().chain(&moved).map(Route::path).collect();
-    known.sort_unstable();
+    let known = Index::by_place(view.foreign().chain(&moved));
     let copied = networks
         .into_iter()
-        .filter(|route| !route.is_expired() && known.binary_search(&route.path()).is_err())
+        .filter(|route| !route.is_expired() && !known.has(&route.path()))
         .take(MAX_ROUTES);
     wanted.routes.extend(copied.map(|route| view.copy(route)));
     // A router is accepted only when the way to it is known: on-link ones first.
