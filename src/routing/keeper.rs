@@ -108,9 +108,14 @@ impl Keeper {
             self.known.sources = sources(&present);
             self.remember(&wanted, now);
             apply(&mut self.kernel, &present.links, &changes, &mut outcome);
+            // What an address took along may only be on its way out.
+            let going = self.addresses.iter().any(|one| {
+                !present.addresses.contains(one) && self.known.links.contains(&one.device)
+            });
             self.addresses = present.addresses;
             outcome.obstacles = wanted.obstacles;
-            if changes.is_empty() || !more || !outcome.failures.is_empty() {
+            let again = more && !changes.is_empty() || going;
+            if !again || !outcome.failures.is_empty() {
                 break;
             }
         }

@@ -178,8 +178,12 @@ impl World {
         loop {
             due |= self.hear();
             if due {
-                looks += 1;
-                if looks > LOOKS && self.shared.borrow().is_over() {
+                // What falls into a look is another event.
+                looks = match self.shared.borrow().is_over() {
+                    true => looks + 1,
+                    false => 0,
+                };
+                if looks > LOOKS {
                     return Err(self.wrong("does not come to rest"));
                 }
                 due = self.look()?;
