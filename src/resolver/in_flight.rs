@@ -147,7 +147,8 @@ impl<C> InFlight<C> {
         let mut query = Query::new(now, message, question);
         query.add_waiter(now, client, client_id);
         query.start(now, transport, &mut self.upstreams, PACE / 2);
-        let over = query.advance(now, transport, &mut self.upstreams, PACE / 2);
+        let over =
+            !query.is_under_way() && query.advance(now, transport, &mut self.upstreams, PACE / 2);
         self.queries.push(query);
         self.keys.push(Key {
             id,

@@ -167,7 +167,14 @@ impl<C> Query<C> {
         }
         if patience < Duration::MAX {
             self.next_server_at = now + patience;
+            // Nothing else is due before that.
+            self.due = self.next_server_at;
         }
+    }
+
+    /// Whether it was sent just now, so that there is nothing to do for a while.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.due > self.since
     }
 
     /// A client has joined: what was last sent long ago is sent again for it.
