@@ -137,7 +137,7 @@ impl<C> InFlight<C> {
         let digest = message::digest(&message);
         if let Some(at) = self.find_same(digest, &message) {
             self.queries[at].add_waiter(now, client, client_id);
-            self.queries[at].renew(now);
+            self.queries[at].renew(now, &mut self.upstreams);
             self.settle(at, now, false, transport);
             return Ok(());
         }
@@ -191,7 +191,9 @@ impl<C> InFlight<C> {
         }
         if query.is_waited_for() {
             if failure {
-                query.note_failure(now, from, reply);
+                if heard.is_news {
+                    query.note_failure(now, from, reply);
+                }
             } else {
                 self.waiting -= query.answer(transport, reply);
             }

@@ -30,6 +30,8 @@ const MAX_MESSAGE: usize = 65_535;
 const TURN: usize = 32;
 /// Lower ports are those of services.
 const FIRST_PORT: u16 = 1024;
+/// When so many ports in a row cannot be had, the kernel chooses one.
+const PORT_TRIES: usize = 64;
 
 /// Who waits: the address, and the number of the socket that the answer leaves
 /// through.
@@ -125,23 +127,26 @@ impl Transport for Out<'_> {
 }
 
 /// A socket at a port that nobody can guess, of all that are free from 1024 on:
-/// the kernel itself would take less than half of them into account.
+/// the kernel itself takes less than half of them into account.
 fn open(
     to: SocketAddr,
     mark: u32,
     devices: Option<&[u32]>,
     random: &mut Random,
 ) -> io::Result<UdpSocket> {
-    loop {
+    for _ in 0..PORT_TRIES {
         let port = random.u16();
         if port < FIRST_PORT {
             continue;
         }
         match socket::udp(to, port, mark, devices) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            // Taken, or kept for privileged programs.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRINUSE | libc::EACCES)) => {
+            }
             outcome => return outcome,
         }
     }
+    socket::udp(to, 0, mark, devices)
 }
 
 impl Relay {

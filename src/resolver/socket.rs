@@ -29,10 +29,10 @@ pub fn address(server: &Server) -> io::Result<SocketAddr> {
 /// A UDP socket towards a server: marked, at a `port` of its own, then connected,
 /// so that route and source address are those of the mark, only this server can
 /// answer, and ICMP errors reach us. It takes what comes in through `devices`,
-/// where these are known.
+/// where these are known. Port 0 lets the kernel choose one.
 ///
 /// # Errors
-/// The port is taken (`AddrInUse`), no route, no privilege for the mark, no
+/// The port is taken (EADDRINUSE) or may not be had (EACCES), no route, no privilege for the mark, no
 /// descriptors.
 pub fn udp(to: SocketAddr, port: u16, mark: u32, devices: Option<&[u32]>) -> io::Result<UdpSocket> {
     let socket = marked(to, Type::DGRAM, Protocol::UDP, mark)?;

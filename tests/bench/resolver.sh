@@ -28,6 +28,9 @@ seconds_paced=${SECONDS_PACED:-5}
 peers=(gluon-wan dnsmasq relay-shared relay-fresh)
 port=54
 server=192.0.2.53
+# Answers as late as a name says.
+late_server=192.0.2.54
+delays=(20 200 600 900 2000)
 names=1000
 work=/run
 
@@ -56,11 +59,13 @@ set_up() {
 	ip link set wan up
 	ip rule add fwmark 1/1 lookup 1
 	ip route add $server/32 dev wan table 1
+	ip route add $late_server/32 dev wan table 1
 	echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
 	echo 0 >/proc/sys/net/ipv4/conf/wan/rp_filter
 	inside="nsenter --net=/proc/$upstream/ns/net"
 	$inside ip link set lo up
 	$inside ip address add $server/24 dev node
+	$inside ip address add $late_server/32 dev node
 	$inside ip link set node up
 
 	local name
@@ -85,6 +90,7 @@ set_up() {
 		    file: $work/zone
 	END
 	$inside knotd -c $work/knot.conf >$work/knotd.log 2>&1 &
+	PYTHONDONTWRITEBYTECODE=1 $inside "$repo/tests/resolver/scripted.py" $late_server >/dev/null &
 
 	# In directories of their own: both are watched.
 	mkdir $work/config $work/servers
@@ -233,6 +239,8 @@ idle() {
 	local peer=$1 before now tries
 	start "$peer"
 	busy -n 1
+	# Sockets that wait for late replies are closed after 10 s.
+	sleep 11
 	before=$(switches)
 	for ((tries = 0; tries < 10; tries++)); do
 		sleep 1
@@ -243,6 +251,23 @@ idle() {
 	sleep 10
 	record "$peer" wake-ups $(($(switches) - before))
 	stop
+}
+
+# How long a client waits for a server that is so far away; the first look-up of
+# each does not count.
+late() {
+	local peer=$1 ms try
+	echo "nameserver $late_server" >$work/servers/resolv.conf
+	start "$peer"
+	for ms in "${delays[@]}"; do
+		for try in warm 1 2 3; do
+			kdig +timeout=6 +retry=0 -p $port @127.0.0.1 "d$ms-$try.example" A >$work/late ||
+				fail "$peer: no answer from $ms ms away"
+			[ "$try" = warm ] || record "$peer" "late-$ms" "$(sed -n 's/^;; From .* in \([0-9.]*\) ms$/\1/p' $work/late)"
+		done
+	done
+	stop
+	echo "nameserver $server" >$work/servers/resolv.conf
 }
 
 sizes() {
@@ -267,5 +292,7 @@ for peer in "${peers[@]}"; do
 	system_calls "$peer"
 	idle "$peer"
 done
+say "servers that are far away"
+for peer in gluon-wan dnsmasq; do late "$peer"; done
 sizes
 awk -f "$here/resolver/table.awk" $work/figures

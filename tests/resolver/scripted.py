@@ -6,7 +6,7 @@ label of a name says, for all servers, clients and moments the same:
   w10     answers once more 10 ms later
   l2      loses the first two transmissions of the query
   r5      answers with RCODE 5
-  n       neither recursion nor authority nor an answer (a lame server)
+  n1      neither recursion nor authority nor an answer (a lame server)
 
 and any of them together; what is behind a hyphen says nothing, as in `d200w10-x`. Prints a line for each query
 that comes in: its name, and the port it came from.
@@ -32,7 +32,7 @@ def script(query):
 
 def reply(query, steps):
     question = query[12:question_end(query)]
-    if "n" in steps:
+    if steps.get("n"):
         return query[:2] + struct.pack(">HHHHH", 0x8100, 1, 0, 0, 0) + question
     if steps.get("r"):
         return query[:2] + struct.pack(">HHHHH", 0x8180 | steps["r"], 1, 0, 0, 0) + question

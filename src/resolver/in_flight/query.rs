@@ -178,9 +178,10 @@ impl<C> Query<C> {
     }
 
     /// A client has joined: what was last sent long ago is sent again for it.
-    pub(super) fn renew(&mut self, now: Instant) {
+    pub(super) fn renew(&mut self, now: Instant, upstreams: &mut Upstreams) {
         if let Some(last) = self.attempts.last() {
-            let at = (last.sent + RENEW_AFTER).max(now);
+            let timeout = upstreams.get(last.upstream).map(|last| last.timeout());
+            let at = (last.sent + RENEW_AFTER.max(timeout.unwrap_or_default())).max(now);
             self.renew_at = Some(at);
             self.due = self.due.min(at);
         }

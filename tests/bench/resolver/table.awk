@@ -25,6 +25,13 @@ function share(metric, limit,    part) {
 	return sprintf("%.2f of dnsmasq's, at most %.2f: %s", part, limit, part <= limit ? "met" : "MISSED")
 }
 
+# As late as dnsmasq's, and a little: the machine and the server have their part.
+function as_late(metric,    value, limit) {
+	value = median("gluon-wan" SUBSEP metric)
+	limit = median("dnsmasq" SUBSEP metric) + 10
+	return sprintf("at most %d: %s", limit, value <= limit ? "met" : "MISSED")
+}
+
 function at_most(metric, limit,    value) {
 	value = median("gluon-wan" SUBSEP metric)
 	return sprintf("at most %d: %s", limit, value <= limit ? "met" : "MISSED")
@@ -41,7 +48,7 @@ END {
 	print line "  target for gluon-wan"
 	row("CPU a query, 64 in flight (us)", "cpu-busy", "%.1f", share("cpu-busy", 0.55))
 	row("CPU a query, 1,000/s (us)", "cpu-paced", "%.1f", share("cpu-paced", 0.55))
-	row("instructions a query", "instructions", "%d", at_most("instructions", 5000))
+	row("instructions a query", "instructions", "%d", at_most("instructions", 5500))
 	row("system calls a query", "syscalls", "%.1f", "")
 	row("memory, peak (kB)", "peak", "%d", share("peak", 1))
 	row("memory, anonymous (kB)", "anonymous", "%d", share("anonymous", 1))
@@ -50,4 +57,7 @@ END {
 	row("binary, xz -9e (bytes)", "bytes-xz", "%d", at_most("bytes-xz", 420000))
 	row("wake-ups in 10 idle seconds", "wake-ups", "%d", at_most("wake-ups", 0))
 	row("answers a second, 64 in flight", "rate", "%d", "")
+	count = split("20 200 600 900 2000", delays, " ")
+	for (at = 1; at <= count; at++)
+		row("a server " delays[at] " ms away (ms)", "late-" delays[at], "%.0f", as_late("late-" delays[at]))
 }

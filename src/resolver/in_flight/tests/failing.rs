@@ -115,6 +115,21 @@ fn the_last_good_server_dies_while_a_dead_one_has_returned() {
 }
 
 #[test]
+fn whoever_comes_to_need_a_dead_server_has_it_asked() {
+    // Another query's turn there is much later.
+    let mut lab = Lab::new(&[(A, Answers(1, SERVFAIL)), (B, Silent)]);
+    lab.ask();
+    lab.run(4900);
+    lab.ask();
+    lab.run(200);
+    lab.becomes(B, Answers(1, 0));
+    let client = lab.ask();
+    lab.run(1000);
+    let (rcode, time) = lab.answer(client).unwrap();
+    assert!(rcode == 0 && time < 100, "{rcode} {time}");
+}
+
+#[test]
 fn a_failure_is_passed_on_when_no_server_has_better() {
     let mut lab = Lab::new(&[(A, Answers(1, SERVFAIL)), (B, Answers(1, REFUSED))]);
     let client = lab.ask();

@@ -68,6 +68,24 @@ fn clients_that_repeat_make_no_packets() {
 }
 
 #[test]
+fn a_client_that_repeats_itself_does_not_hurry_a_slow_server() {
+    // As musl does, after 2.5 s.
+    let mut lab = Lab::new(&[(A, Answers(3000, 0))]);
+    lab.sequence(3);
+    lab.world.sent.clear();
+    let clients = [0, 2500].map(|wait| {
+        lab.run(wait);
+        lab.ask_for(NAME)
+    });
+    lab.run(600);
+    assert_eq!(
+        clients.map(|client| lab.answer(client).unwrap().1),
+        [3000, 500]
+    );
+    assert_eq!(lab.world.sent.len(), 1);
+}
+
+#[test]
 fn those_who_wait_for_the_same_are_bounded_too() {
     let mut lab = Lab::new(&[(A, Silent)]);
     for _ in 0..150 {
