@@ -13,9 +13,14 @@ const HOLD_FAILURE: Duration = Duration::from_millis(500);
 /// of the network is worth one more.
 const SENDS_TO_ONE: usize = 4;
 const SENDS: usize = 12;
-/// The least pause before the third and the fourth time: so they cover an outage
-/// of seconds, however fast the server was.
-const LATER: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis(1500)];
+/// The least pause before the second, third and fourth time: a server that is just
+/// busy has some time, and an outage of seconds is covered, however fast the server
+/// was.
+const PAUSES: [Duration; SENDS_TO_ONE - 1] = [
+    Duration::from_millis(250),
+    Duration::from_millis(400),
+    Duration::from_millis(1500),
+];
 /// A client that joins a query which was last sent so long ago has it sent anew.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 /// The pause between two attempts of one query at a dead server, divided by the
@@ -304,7 +309,8 @@ impl<C> Query<C> {
 
     /// When a server that was asked, and may just be slow, is asked again: after
     /// its time-out, then after growing pauses. These differ from query to query,
-    /// so that what a server dropped for want of time does not come back at once.
+    /// so that what a server dropped for want of time does not come back all at
+    /// once.
     fn repeat_at(&self, now: Instant, upstream: &Upstream) -> Option<Instant> {
         let round = self.attempts.get(self.round..).unwrap_or_default();
         let to_it = || round.iter().filter(|a| a.upstream == upstream.id);
@@ -312,21 +318,16 @@ impl<C> Query<C> {
         if upstream.is_dead(now) || self.has_failed(upstream.id) || round.len() >= SENDS {
             return None;
         }
-        let timeout = upstream.timeout();
+        let count = to_it().count();
+        let pause = upstream.timeout().max(*PAUSES.get(count - 1)?);
+        // Of as much again, or half of it.
         let share = u32::from(message::id(&self.message));
-        let pause = match to_it().count() {
-            1 => timeout,
-            2 => {
-                let least = (2 * timeout).max(LATER[0]);
-                least + least / 2 * share / (1 << 16)
-            }
-            3 => {
-                let least = (4 * timeout).max(LATER[1]);
-                least + least * share / (1 << 16)
-            }
-            SENDS_TO_ONE.. | 0 => return None,
+        let more = match count {
+            1 => Duration::ZERO,
+            2 => pause / 2 * share / (1 << 16),
+            _ => pause * share / (1 << 16),
         };
-        Some(last + pause)
+        Some(last + pause + more)
     }
 
     /// When it may be sent to a dead server; none where it was often enough.

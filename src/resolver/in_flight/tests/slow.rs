@@ -10,7 +10,10 @@ fn one(lab: &mut Lab) -> (u128, usize) {
     lab.run(5100);
     let (rcode, time) = lab.answer(client).unwrap();
     assert_eq!(rcode, 0);
-    (time, lab.world.sent.len())
+    // Earlier ones may still be in flight.
+    let own = lab.world.sent[0].1;
+    let sends = lab.world.sent.iter().filter(|sent| sent.1 == own).count();
+    (time, sends)
 }
 
 #[test]
@@ -66,9 +69,9 @@ fn a_lost_query_costs_one_time_out() {
     let client = lab.ask();
     lab.run(1);
     lab.becomes(A, Answers(20, 0));
-    lab.run(200);
+    lab.run(300);
     let (rcode, time) = lab.answer(client).unwrap();
-    assert!(rcode == 0 && time <= 20 + 20 + 25, "{time}");
+    assert!(rcode == 0 && time <= 20 + 250, "{time}");
 }
 
 #[test]
