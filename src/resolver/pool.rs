@@ -255,3 +255,124 @@ pub struct Taken<'a, S> {
 fn place_of(key: SocketKey) -> usize {
     (key & 0xffff) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolver::upstream::Upstreams;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Names of so many servers.
+    fn servers(count: u8) -> Vec<UpstreamId> {
+        let text = |n| format!("192.0.2.{n}").parse().unwrap();
+        let list: Vec<_> = (1..=count).map(text).collect();
+        let mut upstreams = Upstreams::default();
+        upstreams.set(&list, Instant::now());
+        upstreams
+            .list()
+            .iter()
+            .map(|upstream| upstream.id)
+            .collect()
+    }
+
+    fn take(pool: &mut Pool<()>, now: Instant, to: UpstreamId, random: u16) -> (SocketKey, bool) {
+        let taken = pool.take(now, to, random, |_| Ok(())).unwrap();
+        (taken.key, taken.is_fresh)
+    }
+
+    #[test]
+    fn every_query_has_a_socket_of_its_own_while_there_is_room() {
+        let (now, server) = (Instant::now(), servers(1)[0]);
+        let mut pool = Pool::new();
+        let keys: Vec<_> = (0..MAX_SOCKETS)
+            .map(|_| take(&mut pool, now, server, 0))
+            .collect();
+        assert!(keys.iter().all(|(_, is_fresh)| *is_fresh));
+        // Then the youngest are shared, any of them.
+        let youngest = &keys[MAX_SOCKETS - SHARED..];
+        for random in 0..1000 {
+            let (key, is_fresh) = take(&mut pool, now, server, random);
+            assert!(!is_fresh);
+            assert_eq!(key, youngest[usize::from(random) % SHARED].0);
+        }
+        assert_eq!(pool.iter().count(), MAX_SOCKETS);
+    }
+
+    #[test]
+    fn they_stay_for_late_replies_and_are_closed_by_time() {
+        let (start, server) = (Instant::now(), servers(1)[0]);
+        let mut pool = Pool::new();
+        assert_eq!(pool.due(), None);
+        let (answered, _) = take(&mut pool, start, server, 0);
+        let (silent, _) = take(&mut pool, start, server, 0);
+        pool.answered(answered);
+        let open = |pool: &Pool<()>| [answered, silent].map(|key| pool.get(key).is_some());
+        for (after, stay) in [
+            (LINGER - MS, [true, true]),
+            (LINGER, [false, true]),
+            (LINGER_UNANSWERED - MS, [false, true]),
+            (LINGER_UNANSWERED, [false, false]),
+        ] {
+            assert!(pool.due().unwrap() <= start + after + PAUSE);
+            pool.tick(start + after);
+            assert_eq!(open(&pool), stay, "{after:?}");
+        }
+        assert_eq!(pool.due(), None);
+        // In the same place, under another name.
+        let (next, _) = take(&mut pool, start, server, 0);
+        assert!(next != answered && place_of(next) == place_of(answered));
+        assert_eq!(open(&pool), [false, false]);
+        pool.answered(answered);
+        pool.close(answered);
+        assert!(pool.get(next).is_some());
+    }
+
+    #[test]
+    fn a_server_has_its_share_and_what_is_awaited_is_not_closed() {
+        let (start, servers) = (Instant::now(), servers(3));
+        let mut pool = Pool::new();
+        let first: Vec<_> = (0..MAX_SOCKETS)
+            .map(|_| take(&mut pool, start, servers[0], 0).0)
+            .collect();
+        // All are awaited, so there are more for the others.
+        for _ in 0..FAIR_SHARE {
+            assert!(take(&mut pool, start + MS, servers[1], 0).1);
+        }
+        assert!(!take(&mut pool, start + MS, servers[1], 0).1);
+        assert!(first.iter().all(|key| pool.get(*key).is_some()));
+        // One has its answer, and makes room.
+        pool.answered(first[7]);
+        assert!(take(&mut pool, start + MS, servers[2], 0).1);
+        assert_eq!(pool.get(first[7]), None);
+        assert_eq!(pool.iter().count(), MAX_SOCKETS + FAIR_SHARE);
+        // So do those whose queries are over.
+        assert!(take(&mut pool, start + LIFETIME, servers[2], 0).1);
+        assert_eq!(pool.get(first[0]), None);
+    }
+
+    #[test]
+    fn after_a_change_of_the_network_none_is_used_again_and_none_is_closed() {
+        let (now, server) = (Instant::now(), servers(1)[0]);
+        let mut pool = Pool::new();
+        let before: Vec<_> = (0..MAX_SOCKETS)
+            .map(|_| take(&mut pool, now, server, 0).0)
+            .collect();
+        pool.retire();
+        let (key, is_fresh) = take(&mut pool, now, server, 0);
+        assert!(is_fresh && !before.contains(&key));
+        assert!(before.iter().all(|key| pool.get(*key).is_some()));
+    }
+
+    #[test]
+    fn where_none_can_be_opened_one_is_shared() {
+        let (now, server) = (Instant::now(), servers(1)[0]);
+        let mut pool = Pool::new();
+        let none = |_| Err(io::ErrorKind::Other.into());
+        assert!(pool.take(now, server, 0, none).is_err());
+        let (key, _) = take(&mut pool, now, server, 0);
+        assert_eq!(pool.take(now, server, 0, none).unwrap().key, key);
+        pool.close(key);
+        assert!(pool.take(now, server, 0, none).is_err());
+    }
+}
