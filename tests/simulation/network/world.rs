@@ -656,6 +656,8 @@ impl World {
             Action::Servers(bits) => {
                 let listed = (0..outside.links.len()).filter(|at| bits & 1 << at != 0);
                 outside.listed = listed.collect();
+                // One that comes back is another to the core.
+                outside.changed.fill(outside.now);
                 let servers: Vec<Server> = outside.listed.iter().copied().map(address).collect();
                 self.core.set_servers(outside, &servers);
             }
