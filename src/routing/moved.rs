@@ -259,7 +259,13 @@ fn for_all_sources(view: View, candidates: &[Candidate]) -> Vec<Candidate> {
             continue;
         }
         let usable = known().filter_map(|route| Some((route, source_address(view, route)?)));
-        let Some((route, addr)) = usable.min_by_key(|(route, _)| route.metric) else {
+        // Of several as good the one that is in use stays.
+        let in_use = view
+            .in_table()
+            .find(|one| one.protocol == EXCEPTION && one.is_default() && one.device == link.index);
+        let in_use = in_use.and_then(|one| one.prefsrc);
+        let best = usable.min_by_key(|&(route, addr)| (route.metric, Some(addr) != in_use, addr));
+        let Some((route, addr)) = best else {
             continue;
         };
         let route = Route {

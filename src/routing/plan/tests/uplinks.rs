@@ -116,6 +116,41 @@ fn a_socket_without_an_address_gets_one_of_the_wans() {
 }
 
 #[test]
+fn of_two_addresses_the_one_in_use_stays() {
+    let other = "::/0 from 2001:db8:66::/64 via fe80::1 dev br-wan metric 512";
+    let source = |present: &Present| {
+        let routes = wanted(&config(), present).routes.into_iter();
+        let mut for_all = routes.filter(|one| one.is_default() && one.source.is_none());
+        for_all.find_map(|one| one.prefsrc).unwrap()
+    };
+    for (in_use, fresh) in [(FROM, other), (other, FROM)] {
+        // Whichever is advertised again, and so in main again.
+        for main in [
+            vec![FROM, other],
+            vec![other, FROM],
+            vec![fresh],
+            vec![in_use],
+        ] {
+            let copies: Vec<String> = [FROM, other]
+                .iter()
+                .map(|one| format!("{one} table 1 proto 54"))
+                .collect();
+            let addr = if in_use == FROM {
+                "2001:db8::2"
+            } else {
+                "2001:db8:66::2"
+            };
+            let follows =
+                format!("::/0 via fe80::1 dev br-wan src {addr} table 1 proto 55 metric 512");
+            let table = [UNREACHABLE, &copies[0], &copies[1], &follows];
+            let mut present = present(&main, &table);
+            present.addresses.push(address("2001:db8:66::2/64"));
+            assert_eq!(source(&present).to_string(), addr, "{main:?}");
+        }
+    }
+}
+
+#[test]
 fn renumbering_leaves_nothing_behind() {
     let old = "::/0 from 2001:db8:66::/64 via fe80::1 dev br-wan table 1 proto 54 metric 512";
     let here = "::/0 from 2001:db8::/64 via fe80::1 dev br-wan table 1 proto 54 metric 512";
