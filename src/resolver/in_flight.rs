@@ -344,9 +344,12 @@ impl<C> InFlight<C> {
         let query = &mut self.queries[at];
         if over {
             self.waiting -= query.give_up(transport, None);
-            self.queries.swap_remove(at);
-            self.keys.swap_remove(at);
-            return;
+            // What may still be answered tells how that server does.
+            if query.linger(now, &mut self.upstreams) {
+                self.queries.swap_remove(at);
+                self.keys.swap_remove(at);
+                return;
+            }
         }
         self.keys[at].is_waited_for = query.is_waited_for();
         let due = query.due();

@@ -269,7 +269,7 @@ impl<C> Query<C> {
     }
 
     /// Waits on for what tells how a server does. Returns whether it is over.
-    fn linger(&mut self, now: Instant, upstreams: &mut Upstreams) -> bool {
+    pub(super) fn linger(&mut self, now: Instant, upstreams: &mut Upstreams) -> bool {
         let last = self.attempts.iter().rfind(|a| a.outcome != Outcome::Over);
         let Some(end) = last.map(|last| last.sent + LIFETIME) else {
             return true;

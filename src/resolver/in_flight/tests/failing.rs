@@ -263,3 +263,20 @@ fn each_query_whose_hope_is_on_the_dead_is_sent_to_them() {
     assert_eq!(lab.world.sent_to(B), 1);
     assert_eq!(lab.answer(client), Some((SERVFAIL, 500)));
 }
+
+#[test]
+fn a_server_that_answers_after_anothers_failure_was_passed_on_is_alive() {
+    let mut lab = Lab::new(&[(A, Silent), (B, Answers(1, SERVFAIL))]);
+    lab.ask();
+    lab.run(6000);
+    // A is dead now, and returns slow.
+    lab.becomes(A, Answers(1500, 0));
+    let client = lab.ask();
+    lab.run(1000);
+    assert_eq!(lab.answer(client).map(|answer| answer.0), Some(SERVFAIL));
+    lab.run(1000);
+    assert_eq!(lab.upstream(0).state, State::Up);
+    let client = lab.ask();
+    lab.run(2000);
+    assert_eq!(lab.answer(client), Some((0, 1501)));
+}
