@@ -584,6 +584,7 @@ impl World {
                 }
                 let latest = outside.sent.iter().rev().find(|sent| sent.asked == of.0);
                 let counts = is_good
+                    && !outside.is_short()
                     && !outside.answered.contains(&of)
                     && latest.is_some_and(|latest| latest.id == of.1);
                 if counts {

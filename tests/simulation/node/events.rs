@@ -519,7 +519,12 @@ impl Event {
                 vec![Op::Route(route, how)]
             }),
             Self::DelRoute(nth) => {
-                let foreign = |route: &&Route| !is_ours(route.proto) && route.table != LOCAL;
+                // Without the kernel's own, its router is no neighbour any more.
+                let foreign = |route: &&Route| {
+                    !is_ours(route.proto)
+                        && route.table != LOCAL
+                        && route.proto != crate::kernel::KERNEL
+                };
                 let mut routes = kernel.routes.iter().filter(foreign);
                 let route = routes.nth(usize::from(nth)).cloned();
                 route.into_iter().map(Op::DelRoute).collect()

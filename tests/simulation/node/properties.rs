@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::events::{DEVICES, Event, Iface, MARK, TABLE, is_ours};
 use super::world::Shared;
+use crate::kernel::fib6::shares;
 use crate::kernel::net::Family;
 use crate::kernel::rules::{Action, Rule};
 use crate::kernel::{Flow, Kernel, Kind, MAIN, Route, Verdict};
@@ -184,8 +185,23 @@ fn unbound(kernel: &Kernel, devices: &[String]) -> u32 {
 fn without_what_is_others(kernel: &Kernel, devices: &[String]) -> Kernel {
     let wan = wan(kernel, devices);
     let mut rest = kernel.clone();
+    // IPv6 routes with one metric are one in the kernel's answers, under the name
+    // of the first: nobody can tell ours from another's then.
+    let is_hidden = |route: &Route| {
+        let like = |other: &Route| {
+            (other.table, other.dst, other.src, other.metric)
+                == (route.table, route.dst, route.src, route.metric)
+                && shares(other)
+        };
+        let shared = route.family() == Family::V6 && shares(route);
+        shared
+            && kernel
+                .routes
+                .iter()
+                .any(|other| like(other) && !is_ours(other.proto))
+    };
     rest.routes.retain(|route| {
-        is_ours(route.proto)
+        is_ours(route.proto) && !is_hidden(route)
             || route.table != TABLE
             || route.hops.iter().all(|hop| wan.contains(&hop.dev))
             || route.kind != Kind::Unicast

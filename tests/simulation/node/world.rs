@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use gluon_wan::config::Routing;
 use gluon_wan::netlink::{Message, Refused, Requests};
-use gluon_wan::routing::plan::Change;
 use gluon_wan::routing::{Keeper, News, Withdrawn};
 
 use super::Step;
@@ -281,8 +280,16 @@ impl World {
             }
         };
         let mut changes = gluon_wan::routing::plan::plan(&wanted, &present);
-        // Nobody is told that a time is over, and it makes no difference.
-        changes.retain(|change| !matches!(change, Change::RemoveRoute(r) if r.is_expired()));
+        // Nobody is told that a time is over until the kernel takes the route away.
+        let now = shared.kernel.now;
+        if shared
+            .kernel
+            .routes
+            .iter()
+            .any(|route| route.expires.is_some_and(|end| end <= now))
+        {
+            changes.clear();
+        }
         let result = if changes.is_empty() {
             let is_whole = shared.ops.is_empty();
             properties::at_rest(&mut shared, is_whole)
