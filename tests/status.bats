@@ -322,6 +322,16 @@ other() {
 	on node ip6tables-nft -t mangle -A OUTPUT -m mark --mark 0x1/0x1 -j MARK --set-xmark 0x10/0xffffffff
 	note "table ip6 mangle, chain OUTPUT (rule [0-9]*) takes the mark"
 	on node nft delete table ip6 mangle
+	# Gluon's own rules for the same, and one that leads elsewhere.
+	for tables in iptables-nft ip6tables-nft; do
+		on node $tables -t nat -A OUTPUT -p udp --dport 53 -m owner --gid-owner 800 -j REDIRECT --to-ports 54
+	done
+	on node iptables-nft -t nat -A OUTPUT -d 127.0.0.1 -p udp --dport 53 -j DNAT --to-destination :54
+	run -0 gluon_wan status
+	run ! grep 'chain OUTPUT' <<<"$output"
+	on node iptables-nft -t nat -A OUTPUT -p udp --dport 53 -m owner --gid-owner 800 -j REDIRECT --to-ports 1053
+	note "table ip nat, chain OUTPUT (rule [0-9]*) may send to port 1053 what the resolver asks"
+	on node nft 'delete table ip nat; delete table ip6 nat'
 }
 
 # --- the watch -----------------------------------------------------------------

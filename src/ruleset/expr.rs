@@ -80,7 +80,10 @@ pub enum Expr {
         register: Option<u32>,
     },
     /// To this port of this host, or elsewhere (iptables' `-j REDIRECT`, `-j DNAT`).
-    RedirectOfIptables,
+    RedirectOfIptables {
+        /// The port, none for the packet's own.
+        port: Option<u16>,
+    },
     /// To another address, perhaps another port.
     Dnat {
         /// Where the port is, none for the packet's own.
@@ -308,6 +311,14 @@ fn iptables_match(data: Attrs) -> Expr {
     }
 }
 
+/// The first port of a struct nf_nat_ipv4_multi_range_compat, which is the short
+/// one, or of a struct nf_nat_range or nf_nat_range2 (linux/netfilter/nf_nat.h).
+fn port_of_range(info: &[u8]) -> Option<u16> {
+    let at = if info.len() <= 24 { 16 } else { 36 };
+    let bytes = info.get(at..at + 2)?.try_into().ok()?;
+    Some(u16::from_be_bytes(bytes)).filter(|&port| port != 0)
+}
+
 fn iptables_target(data: Attrs) -> Expr {
     // NFTA_TARGET_NAME, _REV, _INFO.
     let word = |at: usize| {
@@ -320,7 +331,9 @@ fn iptables_target(data: Attrs) -> Expr {
             (Some(turn), Some(clear)) => Expr::ChangeMark { clear, turn },
             _ => Expr::Unknown { register: None },
         },
-        (Some(b"REDIRECT" | b"DNAT"), _) => Expr::RedirectOfIptables,
+        (Some(b"REDIRECT" | b"DNAT"), _) => Expr::RedirectOfIptables {
+            port: port_of_range(data.get(3).unwrap_or_default()),
+        },
         // struct xt_ct_target_info: flags, of which 1 is XT_CT_NOTRACK.
         (Some(b"CT"), _)
             if data

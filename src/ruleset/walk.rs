@@ -232,8 +232,8 @@ impl<'a> Walk<'a> {
                 self.note(at, What::Redirect(port(register)));
                 Some(End::Accepted)
             }
-            Expr::RedirectOfIptables => {
-                self.note(at, What::Redirect(None));
+            Expr::RedirectOfIptables { port } => {
+                self.note(at, What::Redirect(*port));
                 Some(End::Accepted)
             }
             Expr::NoTrack => {
