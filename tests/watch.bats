@@ -630,8 +630,8 @@ named() {
 # ways_out DEVICE...: the guard lets marked packets out through these and no others.
 ways_out() {
 	local now
-	now=$(on node nft list chain inet gluon_wan mark_guard | grep ' drop ' | head -n 1)
-	now=$(grep -o '"[^" ]*"' <<<"${now%% comment *}" | grep -v '"lo"' | tr -d '"' | sort | xargs)
+	now=$(on node nft list chain inet gluon_wan wan_guard | grep ' goto ')
+	now=$(grep -o '"[^" ]*"' <<<"$now" | grep -v '"lo"' | tr -d '"' | sort | xargs)
 	[ "$now" = "$(printf '%s\n' "$@" | sort | xargs)" ]
 }
 

@@ -18,13 +18,13 @@ pub const FIRST_OF_NAT: i32 = -199;
 /// Behind all others.
 pub const LATE: i32 = 500;
 
-/// A base chain that lets through what no rule of it stops.
+/// A chain that lets through what no rule of it stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     /// Its name.
     pub name: &'static str,
-    /// Where it hooks in.
-    pub base: Base,
+    /// Where it hooks in; nowhere, when rules of other chains lead there.
+    pub base: Option<Base>,
     /// Its rules, in their order.
     pub rules: Vec<Rule>,
 }
@@ -116,7 +116,9 @@ impl Rule {
 impl fmt::Display for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\tchain {} {{", self.name)?;
-        writeln!(f, "\t\t{}", self.base)?;
+        if let Some(base) = self.base {
+            writeln!(f, "\t\t{base}")?;
+        }
         for rule in &self.rules {
             writeln!(f, "\t\t{rule}")?;
         }

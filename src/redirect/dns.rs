@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::chain::{Base, Chain, FIRST_OF_NAT, Hook, Kind, LATE, Rule};
+use super::mark::LOOPBACK;
 use super::statement::{Family, Statement};
 
 /// The chain that redirects.
@@ -13,7 +14,6 @@ pub const GUARD: &str = "dns_guard";
 /// The chain that stops what is said about late answers.
 pub const ERRORS: &str = "error_guard";
 const DNS_PORT: u16 = 53;
-const LOOPBACK: &str = "lo";
 /// The longest comment that nft takes: NFTNL_UDATA_COMMENT_MAXLEN, without NUL.
 const MAX_COMMENT: usize = 127;
 
@@ -46,11 +46,11 @@ pub fn own_flows(gids: &BTreeSet<u32>, port: u16) -> Rule {
 pub fn redirect(names: &[&str], gids: &BTreeSet<u32>, port: u16) -> Chain {
     Chain {
         name: REDIRECT,
-        base: Base {
+        base: Some(Base {
             kind: Kind::Nat,
             hook: Hook::Output,
             priority: FIRST_OF_NAT,
-        },
+        }),
         rules: vec![Rule {
             statements: vec![
                 Statement::OfGroup(gids.clone()),
@@ -81,7 +81,7 @@ pub fn guard(gids: &BTreeSet<u32>, port: u16, base: Base) -> Chain {
     ];
     Chain {
         name: GUARD,
-        base,
+        base: Some(base),
         rules: vec![
             Rule {
                 statements: to_resolver,
@@ -98,35 +98,31 @@ pub fn guard(gids: &BTreeSet<u32>, port: u16, base: Base) -> Chain {
 /// Stops what Linux says about an answer that found its socket closed: it repeats the
 /// start of the answer, with the name that was looked up, has neither mark nor group, and
 /// nobody waits for it.
-pub fn error_guard(devices: &[String]) -> Chain {
-    let rule = |family| {
-        let mut statements = vec![Statement::UnreachableAbout {
-            family,
-            source_port: DNS_PORT,
-        }];
-        statements.extend(nowhere_but(devices));
-        statements.extend([Statement::Counter, Statement::Drop]);
-        Rule {
-            statements,
-            comment: Some("gluon-wan: tells of a look-up".into()),
-        }
+pub fn error_guard() -> Chain {
+    let here = Rule {
+        statements: vec![Statement::Through(LOOPBACK.into()), Statement::Accept],
+        comment: None,
     };
+    let stray = [Family::Ipv4, Family::Ipv6].map(|family| Rule {
+        statements: vec![
+            Statement::UnreachableAbout {
+                family,
+                source_port: DNS_PORT,
+            },
+            Statement::Counter,
+            Statement::Drop,
+        ],
+        comment: Some("gluon-wan: tells of a look-up".into()),
+    });
     Chain {
         name: ERRORS,
-        base: Base {
+        base: Some(Base {
             kind: Kind::Filter,
             hook: Hook::Output,
             priority: LATE,
-        },
-        rules: vec![rule(Family::Ipv4), rule(Family::Ipv6)],
+        }),
+        rules: std::iter::once(here).chain(stray).collect(),
     }
-}
-
-/// It leaves through another device than these and the loopback.
-pub fn nowhere_but(devices: &[String]) -> impl Iterator<Item = Statement> {
-    let loopback = std::iter::once(LOOPBACK);
-    let all = loopback.chain(devices.iter().map(String::as_str));
-    all.map(|device| Statement::NotThrough(device.into()))
 }
 
 /// The groups' names, as many as a comment has room for.

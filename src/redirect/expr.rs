@@ -5,6 +5,7 @@
 //! than ours reads as [`Expr::Other`], which equals nothing that is wanted.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::ops::AddAssign;
 
 use nftnl::Rule;
@@ -64,6 +65,8 @@ pub enum Expr {
     Accept,
     /// `drop`.
     Drop,
+    /// `goto CHAIN`.
+    Goto(CString),
     /// Anything else, by the name the kernel has for it.
     Other(String),
 }
@@ -213,6 +216,7 @@ mod attr {
     pub const DATA_VALUE: u16 = 1;
     pub const DATA_VERDICT: u16 = 2;
     pub const VERDICT_CODE: u16 = 1;
+    pub const VERDICT_CHAIN: u16 = 2;
     pub const META_DREG: u16 = 1;
     pub const META_KEY: u16 = 2;
     pub const META_SREG: u16 = 3;
@@ -350,9 +354,13 @@ impl Expr {
         let loaded = data.nest(attr::IMMEDIATE_DATA);
         if register == libc::NFT_REG_VERDICT as u32 {
             let verdict = loaded.nest(attr::DATA_VERDICT);
-            return match libc::c_int::try_from(verdict.u32(attr::VERDICT_CODE)?).ok()? {
+            return match verdict.u32(attr::VERDICT_CODE)?.cast_signed() {
                 libc::NF_ACCEPT => Some(Self::Accept),
                 libc::NF_DROP => Some(Self::Drop),
+                libc::NFT_GOTO => {
+                    let chain = verdict.name(attr::VERDICT_CHAIN)?;
+                    CString::new(chain).ok().map(Self::Goto)
+                }
                 _ => None,
             };
         }
@@ -428,6 +436,9 @@ impl Expr {
             ),
             Self::Accept => rule.add_expr(&Verdict::Accept),
             Self::Drop => rule.add_expr(&Verdict::Drop),
+            Self::Goto(chain) => rule.add_expr(&Verdict::Goto {
+                chain: chain.clone(),
+            }),
             Self::In(_) | Self::Other(_) => {}
         }
     }

@@ -8,14 +8,17 @@
 //! marked, and it gets its mark back.
 
 use super::chain::{Base, Chain, Hook, Kind, LATE, Rule};
-use super::dns;
+
 use super::statement::{Family, Statement};
 use crate::config::{Mark, Routing};
 
 /// The chain that stops what is marked and would leave elsewhere.
 pub const GUARD: &str = "mark_guard";
-/// The chain that stops what is not marked and would use the WAN.
+/// The chain that stops what is not marked and would use the WAN, and sends to
+/// [`GUARD`] what leaves elsewhere.
 pub const WAN_GUARD: &str = "wan_guard";
+/// What never leaves this host.
+pub const LOOPBACK: &str = "lo";
 /// The chain that gives marks back.
 const RESTORE: &str = "mark_restore";
 
@@ -33,11 +36,11 @@ pub fn remember(routing: &Routing) -> Rule {
 pub fn restore(mark: Mark) -> Chain {
     Chain {
         name: RESTORE,
-        base: Base {
+        base: Some(Base {
             kind: Kind::Route,
             hook: Hook::Output,
             priority: LATE,
-        },
+        }),
         rules: vec![Rule {
             statements: vec![
                 Statement::Tagged,
@@ -49,48 +52,53 @@ pub fn restore(mark: Mark) -> Chain {
     }
 }
 
-/// Stops what is marked and leaves through another device than these.
-pub fn guard(routing: &Routing, devices: &[String], base: Base) -> Chain {
-    let mut statements = marked(routing);
-    statements.extend(dns::nowhere_but(devices));
-    statements.extend([Statement::Counter, Statement::Drop]);
-    let comment = "gluon-wan: what has the mark leaves through the WAN or not at all";
-    Chain {
-        name: GUARD,
-        base,
-        rules: vec![Rule {
-            statements,
-            comment: Some(comment.into()),
-        }],
+/// Stops what uses the wrong way out: what is marked, any device but these (in
+/// [`GUARD`], which comes first), and what is not marked, the WAN.
+pub fn guards(routing: &Routing, devices: &[String], base: Base) -> [Chain; 2] {
+    let mut marked = marked(routing);
+    marked.extend([Statement::Counter, Statement::Drop]);
+    let elsewhere = std::iter::once(LOOPBACK).chain(devices.iter().map(String::as_str));
+    let elsewhere = elsewhere.map(|device| Statement::NotThrough(device.into()));
+    let mut by_device = vec![Rule {
+        statements: elsewhere.chain([Statement::Goto(GUARD)]).collect(),
+        comment: None,
+    }];
+    if routing.ipv6 && !devices.is_empty() {
+        by_device.push(unmarked(routing.mark));
     }
+    let comment = "gluon-wan: what has the mark leaves through the WAN or not at all";
+    [
+        Chain {
+            name: GUARD,
+            base: None,
+            rules: vec![Rule {
+                statements: marked,
+                comment: Some(comment.into()),
+            }],
+        },
+        Chain {
+            name: WAN_GUARD,
+            base: Some(base),
+            rules: by_device,
+        },
+    ]
 }
 
 /// Stops what a program of this host sends into the WAN through a router without the
 /// mark. Rules keep most of it back; but where the mesh has no route, Linux chooses a
 /// source for an IPv6 packet by itself and looks again, and rules of others lead what has
 /// an address of the WAN there (netifd's, for the answers that this host owes).
-pub fn wan_guard(mark: Mark, devices: &[String], base: Base) -> Chain {
-    let elsewhere = devices.iter().cloned().map(Statement::NotThrough);
-    Chain {
-        name: WAN_GUARD,
-        base,
-        rules: vec![
-            Rule {
-                statements: elsewhere.chain([Statement::Accept]).collect(),
-                comment: None,
-            },
-            Rule {
-                statements: vec![
-                    Statement::ByIpv6Router,
-                    Statement::NotMarked(mark),
-                    Statement::Sent,
-                    Statement::OfOwnFlow,
-                    Statement::Counter,
-                    Statement::Drop,
-                ],
-                comment: Some("gluon-wan: what has no mark uses no router of the WAN".into()),
-            },
+fn unmarked(mark: Mark) -> Rule {
+    Rule {
+        statements: vec![
+            Statement::ByIpv6Router,
+            Statement::NotMarked(mark),
+            Statement::Sent,
+            Statement::OfOwnFlow,
+            Statement::Counter,
+            Statement::Drop,
         ],
+        comment: Some("gluon-wan: what has no mark uses no router of the WAN".into()),
     }
 }
 

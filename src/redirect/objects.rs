@@ -39,7 +39,7 @@ pub struct Chain {
 pub enum Place {
     /// There, and what no rule of it stops goes on.
     Base(Base),
-    /// Nowhere: it is only jumped to.
+    /// Nowhere: rules of other chains lead there.
     Regular,
     /// Elsewhere or with another policy than any chain that is ever wanted.
     Unknown,
@@ -79,7 +79,7 @@ impl Chain {
     fn of(chain: &chain::Chain) -> Self {
         Self {
             name: chain.name.into(),
-            place: Place::Base(chain.base),
+            place: chain.base.map_or(Place::Regular, Place::Base),
             comment: None,
         }
     }

@@ -3,6 +3,7 @@
 //! for fw4 and the table in the kernel cannot differ.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fmt;
 
 use nftnl::nftnl_sys::libc;
@@ -79,6 +80,8 @@ pub enum Statement {
     Accept,
     /// Ends it.
     Drop,
+    /// On in this chain, and not back.
+    Goto(&'static str),
 }
 
 /// One of the two families of a table of family inet.
@@ -237,6 +240,7 @@ impl Statement {
             }
             Self::Accept => vec![Expr::Accept],
             Self::Drop => vec![Expr::Drop],
+            Self::Goto(chain) => vec![Expr::Goto(CString::new(*chain).unwrap_or_default())],
         }
     }
 }
@@ -406,6 +410,7 @@ impl fmt::Display for Statement {
             Self::RedirectTo(port) => write!(f, "redirect to :{port}"),
             Self::Accept => write!(f, "accept"),
             Self::Drop => write!(f, "drop"),
+            Self::Goto(chain) => write!(f, "goto {chain}"),
         }
     }
 }

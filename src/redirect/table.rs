@@ -82,17 +82,11 @@ fn chains(
     let leaving = filter(Hook::Postrouting);
     let mut first = Chain {
         name: FIRST,
-        base: filter(Hook::Output),
+        base: Some(filter(Hook::Output)),
         rules: vec![mark::remember(routing)],
     };
-    let mut chains = vec![
-        mark::restore(routing.mark),
-        dns::error_guard(devices),
-        mark::guard(routing, devices, leaving),
-    ];
-    if routing.ipv6 && !devices.is_empty() {
-        chains.push(mark::wan_guard(routing.mark, devices, leaving));
-    }
+    let mut chains = vec![mark::restore(routing.mark), dns::error_guard()];
+    chains.extend(mark::guards(routing, devices, leaving));
     if !groups.is_empty() {
         first.rules.insert(0, dns::own_flows(gids, port));
         let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();

@@ -83,7 +83,9 @@ impl Transaction {
 
     fn add_chain(&mut self, table: &nftnl::Table, chain: &Chain) {
         let mut nf_chain = nftnl::Chain::new(c_string(chain.name), table);
-        hook_in(&mut nf_chain, chain.base);
+        if let Some(base) = chain.base {
+            hook_in(&mut nf_chain, base);
+        }
         self.add(&nf_chain, MsgType::Add, Step::Chain(chain.name));
         for rule in &chain.rules {
             self.add_rule(table, &nf_chain, chain.name, rule);

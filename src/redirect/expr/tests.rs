@@ -228,6 +228,7 @@ fn what_libnftnl_writes_reads_as_it_was_meant() {
         Expr::Differs(vec![b'x'; 16]),
         Expr::Accept,
         Expr::Drop,
+        Expr::Goto(c"mark_guard".into()),
     ];
     for expr in &exprs {
         expr.add_to(&mut rule);
