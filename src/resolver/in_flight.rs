@@ -108,7 +108,7 @@ impl<C> InFlight<C> {
     /// When to call [`tick`](Self::tick); none while nothing is in flight.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.due.into_iter().chain(self.probe_at).min()
+        earlier(self.due, self.probe_at)
     }
 
     /// Takes a query, `bytes` as the client sent it. One that others wait for
@@ -366,9 +366,9 @@ impl<C> InFlight<C> {
     }
 
     fn find_same(&self, digest: u32, message: &[u8]) -> Option<usize> {
-        let mut keys = self.keys.iter().zip(&self.queries);
-        keys.position(|(key, query)| {
-            key.is_waited_for && key.digest == digest && query.is_same(message)
+        (0..self.keys.len()).find(|&at| {
+            let key = &self.keys[at];
+            key.digest == digest && key.is_waited_for && self.queries[at].is_same(message)
         })
     }
 
@@ -392,6 +392,15 @@ impl<C> InFlight<C> {
                 return id;
             }
         }
+    }
+}
+
+/// The earlier of two times, if there is any.
+#[must_use]
+pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -15,7 +15,7 @@ use hickory_server::net::xfer::Protocol;
 
 use super::answer::{self, Reason, Report};
 use super::events::{Batch, Events, Source};
-use super::in_flight::{InFlight, Rejected, SocketKey, Transport};
+use super::in_flight::{self, InFlight, Rejected, SocketKey, Transport};
 use super::message::{self, Kind};
 use super::pool::Pool;
 use super::random::Random;
@@ -24,8 +24,11 @@ use super::timer::Timer;
 use super::upstream::{Upstream, Upstreams};
 use crate::config::Server;
 
-/// The largest message that a UDP datagram can carry.
-const MAX_MESSAGE: usize = 65_535;
+/// Room for the largest message that a UDP datagram can carry, 64 KiB, and as much
+/// again: so much gets pages of its own from the kernel, which take no memory until
+/// something is received into them. Of its heap, an allocator would have to clear
+/// them all.
+const BUFFER: usize = 2 * 64 * 1024;
 /// So many messages of clients are taken before others have their turn.
 const TURN: usize = 32;
 /// Lower ports are those of services.
@@ -174,7 +177,7 @@ impl Relay {
                     devices: None,
                     given_up: Vec::new(),
                 },
-                buffer: vec![0; MAX_MESSAGE].into_boxed_slice(),
+                buffer: vec![0; BUFFER].into_boxed_slice(),
             }),
             this: this.clone(),
         }))
@@ -366,7 +369,7 @@ impl Report for Relay {
 
 /// When something is to be done next.
 fn due(in_flight: &InFlight<Client>, outside: &Outside) -> Option<Instant> {
-    in_flight.due().into_iter().chain(outside.pool.due()).min()
+    in_flight::earlier(in_flight.due(), outside.pool.due())
 }
 
 /// A client that is gone, or does not read, loses it.
