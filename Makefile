@@ -40,16 +40,17 @@ BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace 
 SEEDS = 10000
 SEED = 1
 
-.PHONY: help build small demo test simulate soak bench mutants coverage reproducible lint install clean cross-arm64 \
+.PHONY: help build small demo test cases simulate soak bench mutants coverage reproducible lint install clean cross-arm64 \
 	cross-mipsel check-mips deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-small deps-mips deps-mipsel \
 	deps-coverage
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
 	@echo 'make test     runs all tests'
+	@echo 'make cases    runs a folder of further cases: CASES=DIR'
 	@echo 'make simulate  lives through random nights in a simulated world: SEEDS=$(SEEDS), from SEED=$(SEED) on'
 	@echo 'make soak     breaks a node in all ways for MINUTES=5, and looks whether it comes back'
-	@echo 'make lint     checks format, code, shell, licences and sources of crates'
+	@echo 'make lint     checks format, code, its documentation, shell, licences and sources of crates'
 	@echo 'make build    builds $(BIN) and $(LIB)'
 	@echo 'make small    builds $(SMALL_BIN), with the standard library made for size as well'
 	@echo 'make bench    measures'
@@ -107,11 +108,24 @@ simulate: deps-build
 soak: deps-lab deps-test build
 	GLUON_WAN='$(CURDIR)/$(BIN)' tests/soak/run
 
+# The pages are for who works on this: links to private items are meant.
+DOC_FLAGS = -Dwarnings -Arustdoc::private_intra_doc_links
+
 lint: deps-build deps-lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='$(DOC_FLAGS)' $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	tests/lint/shell
+	tests/lint/negated
 	CARGO='$(CARGO)' tests/lint/crates
+
+# A folder of further cases, programs that end with PASS, FAIL or SKIP, and `run`, which runs
+# them. Not part of `test`.
+CASES =
+
+cases: deps-lab deps-test build
+	@[ -x '$(CASES)/run' ] || { echo 'make cases CASES=DIR: a folder of further cases, with its program "run"' >&2; exit 1; }
+	GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' '$(CASES)/run'
 
 # What no test reaches, and why: tests/coverage/README.md.
 coverage: deps-build deps-lab deps-test deps-coverage

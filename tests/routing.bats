@@ -312,7 +312,7 @@ monitor_sees() {
 	for round in $(seq 200); do
 		run -0 crash $((round % requests + 1))
 		diff <(grep -v '^Killed' <<<"$output") - <<<"$clean"
-		! wan_default_in_main
+		run ! wan_default_in_main
 	done
 }
 

@@ -4,7 +4,7 @@
 //! [`wanted`] makes a [`Table`] of the configuration, a pure value, whose chains are
 //! in `dns` and `mark`: each rule once, as `statement`s that know nft's words and the
 //! kernel's expressions. A [`Reconciler`] reads what is present, compares, and replaces
-//! the table as a whole when anything differs. [`include`] gives it to fw4, and
+//! the table as a whole when anything differs. [`mod@include`] gives it to fw4, and
 //! [`Events`] tell when to look again. Nothing here waits.
 
 pub(crate) mod attrs;
