@@ -14,7 +14,7 @@ use gluon_wan::resolver::upstream::Upstream;
 use super::world::Outside;
 
 /// How many clients may wait; small, so that it is reached.
-pub const MAX_WAITING: usize = 12;
+pub const MAX_WAITING: usize = 6;
 
 /// A socket. It is closed when it is dropped.
 pub struct Socket(Rc<Cell<bool>>);

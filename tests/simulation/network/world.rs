@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use gluon_wan::config::Server;
-use gluon_wan::resolver::in_flight::{LIFETIME, Rejected, SocketKey};
+use gluon_wan::resolver::in_flight::{Rejected, SocketKey};
 
 use super::core::{Client, Core, MAX_WAITING};
 use super::dns::{self, PATH};
@@ -15,6 +15,8 @@ use super::{Action, Scenario};
 use crate::dice::Dice;
 
 const MS: Duration = Duration::from_millis(1);
+/// After so long a client asks again: glibc, musl and dig.
+const LIFETIME: Duration = Duration::from_secs(5);
 /// How late a client may be told that there is no answer.
 const SLACK: Duration = Duration::from_millis(100);
 /// How long a socket must take late replies.
