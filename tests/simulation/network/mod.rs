@@ -44,9 +44,11 @@ pub enum Action {
     Outage {
         ms: u16,
     },
-    /// The kernel says that links or routes changed; with another address for us.
+    /// The kernel says that links or routes changed, so many times; with another
+    /// address for us.
     NetworkChanged {
         renumbered: bool,
+        times: u8,
     },
     /// Another list of servers, as bits.
     Servers(u8),
@@ -93,7 +95,8 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         12 => (0..4_u8, 0..4_u8).prop_map(|(name, edns)| Action::Ask { name, edns }),
         1 => (100..8000_u16).prop_map(|ms| Action::Outage { ms }),
-        1 => any::<bool>().prop_map(|renumbered| Action::NetworkChanged { renumbered }),
+        1 => (any::<bool>(), 1..8_u8)
+            .prop_map(|(renumbered, times)| Action::NetworkChanged { renumbered, times }),
         1 => any::<u8>().prop_map(Action::Servers),
         1 => (0..6_u8).prop_map(Action::Descriptors),
         2 => (0..4_u8, behaviour()).prop_map(|(server, behaviour)| Action::Behaves { server, behaviour }),

@@ -649,12 +649,14 @@ impl World {
                 self.ask(name, payload);
             }
             Action::Outage { ms } => outside.outage = outside.now + MS * u32::from(ms),
-            Action::NetworkChanged { renumbered } => {
+            Action::NetworkChanged { renumbered, times } => {
                 outside.network_changes += 1;
                 if renumbered {
                     outside.renumbered = outside.now;
                 }
-                self.core.network_changed(outside);
+                for _ in 0..times {
+                    self.core.network_changed(outside);
+                }
             }
             Action::Servers(bits) => {
                 let listed = (0..outside.links.len()).filter(|at| bits & 1 << at != 0);
