@@ -39,7 +39,8 @@ pub fn to_syslog() {
     let _ = SYSLOG.set(Syslog::open());
 }
 
-/// Writes one line.
+/// Writes one line, in one piece: its reader wakes up once, and no part of another
+/// process's line comes between.
 ///
 /// That it cannot be written is no reason to stop serving, so a closed or full
 /// standard error is ignored (`eprintln!` would panic). What syslog does not take
@@ -50,7 +51,7 @@ pub fn line(level: Level, message: Arguments<'_>) {
     {
         return;
     }
-    let _ = writeln!(std::io::stderr().lock(), "gluon-wan: {message}");
+    let _ = std::io::stderr().write_all(format!("gluon-wan: {message}\n").as_bytes());
 }
 
 /// An error and all that caused it, in one line. Some errors tell their cause
