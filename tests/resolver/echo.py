@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""echo.py ADDR...: a DNS server on port 53, UDP and TCP, for replies that no
-other server gives.
+"""echo.py [--late SECONDS] ADDR...: a DNS server on port 53, UDP and TCP, for
+replies that no other server gives.
 
 A reply holds what came: the question, a TXT record with the bytes of the query
 behind its id, and the query's other records (its EDNS among them). Labels of
@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 from wire import TXT, framed, question_end, read_framed
 
@@ -42,15 +43,19 @@ def text(data, size):
     return b"\xc0\x0c" + struct.pack(">HHIH", TXT, 1, 5, len(data)) + data
 
 
-def serve_stream(connection):
+def serve_stream(connection, late):
     with connection:
         while (query := read_framed(connection)) is not None:
+            time.sleep(late)
             connection.sendall(framed(reply(query)))
 
 
 def main():
     waiting = selectors.DefaultSelector()
-    for addr in sys.argv[1:]:
+    addresses, late = sys.argv[1:], 0.0
+    if addresses[0] == "--late":
+        late, addresses = float(addresses[1]), addresses[2:]
+    for addr in addresses:
         family = socket.AF_INET6 if ":" in addr else socket.AF_INET
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
             sock = socket.socket(family, kind)
@@ -62,9 +67,10 @@ def main():
     while True:
         for key, _ in waiting.select():
             if key.data == socket.SOCK_STREAM:
-                threading.Thread(target=serve_stream, args=(key.fileobj.accept()[0],), daemon=True).start()
+                threading.Thread(target=serve_stream, args=(key.fileobj.accept()[0], late), daemon=True).start()
             else:
                 query, client = key.fileobj.recvfrom(65535)
+                time.sleep(late)
                 try:
                     key.fileobj.sendto(reply(query), client)
                 except (IndexError, OSError):
