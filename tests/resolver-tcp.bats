@@ -7,15 +7,15 @@ load lab/lab
 load resolver/pair
 
 # It takes 0.3 s over UDP and TCP.
-SERVER3=10.9.0.3
+LATE=10.9.0.3
 
 setup_file() {
 	pair_up
-	on wan ip addr add "$SERVER3/24" dev lan
+	on wan ip addr add "$LATE/24" dev lan
 	daemon wan echo "$RESOLVER_TESTS/echo.py" "$SERVER2"
-	daemon wan late "$RESOLVER_TESTS/echo.py" --late 0.3 "$SERVER3"
+	daemon wan late "$RESOLVER_TESTS/echo.py" --late 0.3 "$LATE"
 	wait_for 5 on wan dig +time=1 +tries=1 "@$SERVER2" f0180.echo TXT
-	wait_for 5 on wan dig +time=1 +tries=1 "@$SERVER3" f0180.echo TXT
+	wait_for 5 on wan dig +time=1 +tries=1 "@$LATE" f0180.echo TXT
 	probe node tried out oifname br-wan ip daddr "$SERVER1" tcp flags '&' '(syn | ack)' == syn
 }
 
@@ -82,7 +82,7 @@ ticks() {
 
 @test "a server that hangs on TCP costs one look-up some time, and no other" {
 	odd "$SERVER1" silent
-	resolver_on "$SERVER1" "$SERVER3"
+	resolver_on "$SERVER1" "$LATE"
 	# UDP says that the first one is good, and much better than the other.
 	on node dig +time=2 +tries=1 -p 54 @127.0.0.1 f0180.echo TXT
 	for _ in 1 2 3 4 5 6 7 8 9 10; do

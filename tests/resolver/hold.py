@@ -31,7 +31,11 @@ def main():
     words = first_words(what)
     connections = []
     for _ in range(count):
-        sock = open_socket(where, stream=True)
+        try:
+            sock = open_socket(where, stream=True)
+        except TimeoutError:
+            # All that are served have a query under way, and as many wait as may.
+            break
         sock.settimeout(0.05)
         try:
             sock.sendall(words)
