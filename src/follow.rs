@@ -21,7 +21,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
 use crate::log;
-use crate::ready::{self, Source};
+use crate::ready::{self, Polled};
 
 /// How often files are looked at that inotify does not tell of.
 const LOOK: Duration = Duration::from_secs(3);
@@ -34,7 +34,7 @@ const MAX_WALKS: usize = 4;
 /// Some files that are followed.
 pub struct Files {
     paths: Vec<PathBuf>,
-    inotify: Option<AsyncFd<Source<Inotify>>>,
+    inotify: Option<AsyncFd<Polled<Inotify>>>,
     watches: Vec<Watch>,
     /// What the files were at the last look, while inotify does not tell of all.
     seen: Option<Vec<Option<Identity>>>,
@@ -229,13 +229,13 @@ fn inode(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-fn open() -> io::Result<AsyncFd<Source<Inotify>>> {
+fn open() -> io::Result<AsyncFd<Polled<Inotify>>> {
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    ready::register(Source(inotify), Interest::READABLE)
+    ready::register(Polled(inotify), Interest::READABLE)
 }
 
 /// The next events; waits for ever without inotify.
-async fn hear(inotify: Option<&AsyncFd<Source<Inotify>>>) -> io::Result<Vec<InotifyEvent>> {
+async fn hear(inotify: Option<&AsyncFd<Polled<Inotify>>>) -> io::Result<Vec<InotifyEvent>> {
     let Some(inotify) = inotify else {
         return std::future::pending().await;
     };

@@ -8,15 +8,15 @@ use tokio::io::unix::AsyncFd;
 
 /// Gives what owns a descriptor the `AsRawFd` that tokio asks for, where it has
 /// only `AsFd`.
-pub struct Source<T>(pub T);
+pub struct Polled<T>(pub T);
 
-impl<T: AsFd> AsFd for Source<T> {
+impl<T: AsFd> AsFd for Polled<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl<T: AsFd> AsRawFd for Source<T> {
+impl<T: AsFd> AsRawFd for Polled<T> {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }

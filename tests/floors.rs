@@ -138,6 +138,24 @@ fn what_is_pure_does_not_ask_the_kernel() {
 }
 
 #[test]
+fn the_architecture_page_shows_the_same_floors() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, table) = page.split_once("| floor | |\n|---|---|\n").unwrap();
+    let shown: Vec<&str> = table.lines().take_while(|line| !line.is_empty()).collect();
+    assert_eq!(shown.len(), FLOORS.len());
+    for (line, floor) in shown.into_iter().zip(FLOORS) {
+        let names = format!("| `{}` | ", floor.join("`, `"));
+        let does = line.strip_prefix(&names);
+        let does = does.unwrap_or_else(|| panic!("expected {names:?}, found: {line}"));
+        assert!(
+            floor.len() == 1 || does.split(" · ").count() == floor.len(),
+            "one of these is not explained: {line}"
+        );
+    }
+}
+
+#[test]
 fn imports_are_found() {
     let file = std::env::temp_dir().join(format!("gluon-wan-floors.{}.rs", std::process::id()));
     let text = "use crate::a;\npub use crate::b::{self, X};\nuse crate::{c, d::{Y, Z}, e::f};\n\

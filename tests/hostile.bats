@@ -5,6 +5,7 @@
 # FLOOD_SECONDS (5) and GARBAGE (1000000) say how long and how much.
 
 bats_require_minimum_version 1.5.0
+# bats file_tags=alone
 load lab/lab
 load resolver/pair
 

@@ -3,6 +3,7 @@
 # nothing of it without the mark.
 
 bats_require_minimum_version 1.5.0
+# bats file_tags=alone
 load lab/lab
 load resolver/pair
 

@@ -3,6 +3,7 @@
 # privileges, its mark. Two machines: node, and wan with up to three servers.
 
 bats_require_minimum_version 1.5.0
+# bats file_tags=alone
 load lab/lab
 
 SERVERS=(10.9.0.1 10.9.0.2 10.9.0.3)

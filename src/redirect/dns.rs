@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::chain::{Base, Chain, FIRST_OF_NAT, Hook, Kind, LATE, Rule};
 use super::mark::LOOPBACK;
-use super::statement::{Family, Statement};
+use super::statement::{Nfproto, Statement};
 
 /// The chain that redirects.
 pub const REDIRECT: &str = "dns_redirect";
@@ -103,7 +103,7 @@ pub fn error_guard() -> Chain {
         statements: vec![Statement::Through(LOOPBACK.into()), Statement::Accept],
         comment: None,
     };
-    let stray = [Family::Ipv4, Family::Ipv6].map(|family| Rule {
+    let stray = [Nfproto::Ipv4, Nfproto::Ipv6].map(|family| Rule {
         statements: vec![
             Statement::UnreachableAbout {
                 family,

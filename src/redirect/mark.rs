@@ -9,7 +9,7 @@
 
 use super::chain::{Base, Chain, Hook, Kind, LATE, Rule};
 
-use super::statement::{Family, Statement};
+use super::statement::{Nfproto, Statement};
 use crate::config::{Mark, Routing};
 
 /// The chain that stops what is marked and would leave elsewhere.
@@ -105,8 +105,8 @@ fn unmarked(mark: Mark) -> Rule {
 /// It is marked, and of a family that is separated.
 fn marked(routing: &Routing) -> Vec<Statement> {
     let family = match (routing.ipv4, routing.ipv6) {
-        (true, false) => Some(Family::Ipv4),
-        (false, true) => Some(Family::Ipv6),
+        (true, false) => Some(Nfproto::Ipv4),
+        (false, true) => Some(Nfproto::Ipv6),
         _ => None,
     };
     let mark = Statement::Marked(routing.mark);
@@ -128,8 +128,8 @@ mod tests {
             };
             marked(&routing)[1..].to_vec()
         };
-        assert_eq!(families(true, false), [Statement::OfFamily(Family::Ipv4)]);
-        assert_eq!(families(false, true), [Statement::OfFamily(Family::Ipv6)]);
+        assert_eq!(families(true, false), [Statement::OfFamily(Nfproto::Ipv4)]);
+        assert_eq!(families(false, true), [Statement::OfFamily(Nfproto::Ipv6)]);
         assert_eq!(families(true, true), []);
     }
 }

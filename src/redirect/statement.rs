@@ -46,7 +46,7 @@ pub enum Statement {
     /// as all have that are found by router advertisements.
     ByIpv6Router,
     /// The packet is of this family.
-    OfFamily(Family),
+    OfFamily(Nfproto),
     /// It leaves through this device.
     Through(String),
     /// It does not leave through this device.
@@ -55,7 +55,7 @@ pub enum Statement {
     /// was for.
     UnreachableAbout {
         /// Of both packets.
-        family: Family,
+        family: Nfproto,
         /// Where the packet came from that the error is about.
         source_port: u16,
     },
@@ -86,14 +86,14 @@ pub enum Statement {
 
 /// One of the two families of a table of family inet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum Nfproto {
     /// IPv4.
     Ipv4,
     /// IPv6.
     Ipv6,
 }
 
-impl Family {
+impl Nfproto {
     /// NFPROTO_*.
     fn number(self) -> u8 {
         match self {
@@ -189,7 +189,7 @@ impl Statement {
             ],
             Self::ByIpv6Router => vec![
                 Expr::Meta(Meta::NfProto),
-                Expr::Equals(vec![Family::Ipv6.number()]),
+                Expr::Equals(vec![Nfproto::Ipv6.number()]),
                 IPV6_DESTINATION,
                 Expr::Differs(LINK_LOCAL.into()),
                 Expr::Nexthop6,
@@ -313,7 +313,7 @@ fn padded(device: &str) -> Vec<u8> {
     name
 }
 
-fn unreachable_about(family: Family, source_port: u16) -> Vec<Expr> {
+fn unreachable_about(family: Nfproto, source_port: u16) -> Vec<Expr> {
     let icmp = family.icmp();
     let at = |offset, length| Expr::Payload {
         header: Header::Transport,

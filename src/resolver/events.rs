@@ -16,7 +16,7 @@ const BATCH: usize = 64;
 
 /// Where something has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum Token {
     /// A client's message waits at the socket with this number.
     Client(u32),
     /// A server's message, or an ICMP error, waits at this socket.
@@ -25,7 +25,7 @@ pub enum Source {
     Timer,
 }
 
-impl Source {
+impl Token {
     /// As the number that the kernel keeps for us.
     fn to_number(self) -> u64 {
         let (kind, which) = match self {
@@ -47,9 +47,9 @@ impl Source {
 }
 
 /// The set.
-pub struct Events(Epoll);
+pub struct EpollSet(Epoll);
 
-impl Events {
+impl EpollSet {
     /// Nothing is waited for yet.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Events {
     ///
     /// # Errors
     /// The kernel's limits.
-    pub fn add(&self, descriptor: impl AsFd, source: Source) -> io::Result<()> {
+    pub fn add(&self, descriptor: impl AsFd, source: Token) -> io::Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, source.to_number());
         Ok(self.0.add(descriptor, event)?)
     }
@@ -75,7 +75,7 @@ impl Events {
     pub fn wait<'a>(
         &self,
         batch: &'a mut Batch,
-    ) -> io::Result<impl ExactSizeIterator<Item = Source> + use<'a>> {
+    ) -> io::Result<impl ExactSizeIterator<Item = Token> + use<'a>> {
         let count = loop {
             match self.0.wait(&mut batch.0, EpollTimeout::NONE) {
                 Err(Errno::EINTR) => {}
@@ -84,11 +84,11 @@ impl Events {
         };
         Ok(batch.0[..count]
             .iter()
-            .map(|event| Source::from_number(event.data())))
+            .map(|event| Token::from_number(event.data())))
     }
 }
 
-/// Room for what [`Events::wait`] tells.
+/// Room for what [`EpollSet::wait`] tells.
 pub struct Batch([EpollEvent; BATCH]);
 
 impl Batch {
@@ -112,13 +112,13 @@ mod tests {
     #[test]
     fn a_source_survives_the_kernel() {
         for source in [
-            Source::Client(0),
-            Source::Client(1),
-            Source::Server(0),
-            Source::Server(SocketKey::MAX),
-            Source::Timer,
+            Token::Client(0),
+            Token::Client(1),
+            Token::Server(0),
+            Token::Server(SocketKey::MAX),
+            Token::Timer,
         ] {
-            assert_eq!(Source::from_number(source.to_number()), source);
+            assert_eq!(Token::from_number(source.to_number()), source);
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::local;
 use crate::netlink::{Bus, Message, Netlink};
-use crate::ready::{self, Source};
+use crate::ready::{self, Polled};
 use crate::wan::Devices;
 
 /// How many bytes of unread events the kernel keeps for us. When some are lost,
@@ -73,7 +73,7 @@ pub struct News {
 
 /// The events.
 pub struct Network {
-    netlink: AsyncFd<Source<Netlink>>,
+    netlink: AsyncFd<Polled<Netlink>>,
     links: Links,
 }
 
@@ -89,7 +89,7 @@ impl Network {
     pub fn new() -> io::Result<Self> {
         let netlink = Netlink::listen(Bus::Route, &GROUPS, BACKLOG)?;
         Ok(Self {
-            netlink: ready::register(Source(netlink), Interest::READABLE)?,
+            netlink: ready::register(Polled(netlink), Interest::READABLE)?,
             links: Links::new(),
         })
     }

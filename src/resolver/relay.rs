@@ -14,7 +14,7 @@ use std::time::Instant;
 use hickory_server::net::xfer::Protocol;
 
 use super::answer::{self, Reason, Report};
-use super::events::{Batch, Events, Source};
+use super::events::{Batch, EpollSet, Token};
 use super::in_flight::{self, InFlight, Rejected, SocketKey, Transport};
 use super::message::{self, Kind};
 use super::pool::Pool;
@@ -64,7 +64,7 @@ struct Outside {
 pub struct Relay {
     /// The sockets of clients; [`Client::socket`] counts them.
     clients: Vec<UdpSocket>,
-    events: Events,
+    events: EpollSet,
     timer: Timer,
     state: Mutex<State>,
     this: Weak<Relay>,
@@ -73,7 +73,7 @@ pub struct Relay {
 /// What [`InFlight`] sends through.
 struct Out<'a> {
     clients: &'a [UdpSocket],
-    events: &'a Events,
+    events: &'a EpollSet,
     outside: &'a mut Outside,
     now: Instant,
 }
@@ -93,7 +93,7 @@ impl Transport for Out<'_> {
         let taken = pool.take(self.now, upstream.id, choice, |key| {
             let to = socket::address(&upstream.server)?;
             let socket = open(to, *mark, devices.as_deref(), random)?;
-            self.events.add(&socket, Source::Server(key))?;
+            self.events.add(&socket, Token::Server(key))?;
             Ok(socket)
         })?;
         let (key, is_fresh) = (taken.key, taken.is_fresh);
@@ -159,10 +159,10 @@ impl Relay {
     /// # Errors
     /// The kernel's limits.
     pub fn new(mark: u32, max_inflight: usize, clients: Vec<UdpSocket>) -> io::Result<Arc<Self>> {
-        let (events, timer) = (Events::new()?, Timer::new()?);
-        events.add(&timer, Source::Timer)?;
+        let (events, timer) = (EpollSet::new()?, Timer::new()?);
+        events.add(&timer, Token::Timer)?;
         for (number, client) in (0..).zip(&clients) {
-            events.add(client, Source::Client(number))?;
+            events.add(client, Token::Client(number))?;
         }
         Ok(Arc::new_cyclic(|this| Self {
             clients,
@@ -237,9 +237,9 @@ impl Relay {
             let turn = if events.len() == 1 { 1 } else { TURN };
             for event in events {
                 match event {
-                    Source::Client(socket) => self.take_queries(socket, turn)?,
-                    Source::Server(key) => self.take_reply(key),
-                    Source::Timer => self.tick(),
+                    Token::Client(socket) => self.take_queries(socket, turn)?,
+                    Token::Server(key) => self.take_reply(key),
+                    Token::Timer => self.tick(),
                 }
             }
         }

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
 use crate::follow::Files;
-use crate::ready::{self, Source};
+use crate::ready::{self, Polled};
 use crate::{log, redirect, routing, wan};
 
 /// Something with a descriptor, known to the runtime.
-type Waited<T> = AsyncFd<Source<T>>;
+type Waited<T> = AsyncFd<Polled<T>>;
 
 /// What there is to wait for.
 pub struct Sources {
@@ -47,7 +47,7 @@ pub enum Wake {
 }
 
 fn register<T: AsFd>(events: T) -> io::Result<Waited<T>> {
-    ready::register(Source(events), Interest::READABLE)
+    ready::register(Polled(events), Interest::READABLE)
 }
 
 impl Sources {

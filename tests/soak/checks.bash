@@ -7,12 +7,13 @@ declare -A ASKED
 # --- what must be in place -------------------------------------------------------
 
 # kept: rules, table and include, and whatever lies beside that. Whatever the WAN
-# does, they stay as they are.
+# does, they stay as they are. What the last look of `status` left is there once
+# somebody has looked.
 kept() {
 	on node sh -c '
 		ip -6 rule show
 		nft -s list table inet gluon_wan
-		cd "${1%/*}" && stat -c "%n %a %U %F" -- * && cat "$1"
+		cd "${1%/*}" && stat -c "%n %a %U %F" -- * | grep -vx "status 600 root regular file" && cat "$1"
 	' kept "$INCLUDE" 2>&1
 }
 
