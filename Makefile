@@ -70,15 +70,16 @@ help:
 REMAP = $$(printf -- '--remap-path-prefix=%s/= ' \
 	$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/* $(CURDIR) /usr/lib/rustlib/src/rust)
 # Relative relocations take 2 bytes in place of 24. glibc knows them since 2.36 (an older one
-# says so and does not start the program), musl since 1.2.4.
+# says so and does not start the program), musl since 1.2.4. An older musl says nothing and
+# jumps into the void, so the library, which programs of all kinds load, is linked without.
 RELR = -Clink-arg=-Wl,-z,pack-relative-relocs
-FLAGS = RUSTFLAGS="$$RUSTFLAGS $(REMAP) $(RELR) -Clink-arg=-Wl,--build-id=none"
+FLAGS = $$RUSTFLAGS $(REMAP) -Clink-arg=-Wl,--build-id=none
 
 # Once fetched, nothing needs the network.
 build: deps-build
 	$(CARGO) fetch --locked
-	$(FLAGS) $(CARGO) build --release --locked --offline
-	$(FLAGS) $(CARGO) build --profile preload -p packetmark --locked --offline
+	RUSTFLAGS="$(FLAGS) $(RELR)" $(CARGO) build --release --locked --offline
+	RUSTFLAGS="$(FLAGS)" $(CARGO) build --profile preload -p packetmark --locked --offline
 
 # A standard library that is built along, for size, and panics that end the program without a
 # word of where: as the package does where OpenWrt's toolchain allows it. These switches are
