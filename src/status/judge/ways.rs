@@ -8,6 +8,7 @@ use super::Verdict;
 use crate::config::Mark;
 use crate::routing::Difference;
 use crate::routing::route::{Family, LOCAL, Rule};
+use crate::routing::wanted::Obstacle;
 use crate::routing::way::{Course, Packet, Way};
 use crate::status::facts::{Asked, Facts, Whereto};
 
@@ -41,6 +42,9 @@ impl Verdict {
             if one.packet.source.is_some() && !needs_second_try(asked) {
                 continue;
             }
+            if is_an_obstacle(way, facts) {
+                continue;
+            }
             let marked = one.packet.mark != 0;
             let cause = (marked, way.rule.as_ref(), way.route.as_deref());
             let Some(fault) = fault(one, way, &devices, mark) else {
@@ -52,6 +56,22 @@ impl Verdict {
             }
         }
     }
+}
+
+/// Whether routing has told already that a route of the WAN's table leads there.
+fn is_an_obstacle(way: &Way, facts: &Facts) -> bool {
+    let Course::Out { device, .. } = &way.course else {
+        return false;
+    };
+    let table = way.rule.as_ref().map(|rule| rule.table);
+    let named = |obstacle: &Obstacle| {
+        matches!(obstacle, Obstacle::Unlisted { device: named, table: of }
+            if named == device && Some(*of) == table)
+    };
+    facts
+        .routing
+        .as_ref()
+        .is_ok_and(|difference| difference.obstacles.iter().any(named))
 }
 
 /// Whether an unmarked packet finds no way in IPv6 at the first try.

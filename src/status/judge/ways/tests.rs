@@ -200,3 +200,17 @@ fn a_source_that_the_kernel_picks_counts_only_where_it_would_pick_one() {
         "{what}"
     );
 }
+
+#[test]
+fn what_routing_has_told_is_told_once() {
+    let unlisted = |table| Obstacle::Unlisted {
+        device: "bat0".into(),
+        table,
+    };
+    for (table, problems) in [(1, 1), (2, 2)] {
+        let mut facts = healthy();
+        facts.routing.as_mut().unwrap().obstacles = vec![unlisted(table)];
+        facts.ways = Ok(vec![far(1, out("bat0", Some("fe80::111")), 1)]);
+        assert_eq!(judge(&facts).problems.len(), problems, "table {table}");
+    }
+}
