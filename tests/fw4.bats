@@ -4,6 +4,7 @@
 # fixtures/fw4-ruleset.nft is what `fw4 print` says for a LAN and a WAN zone.
 
 bats_require_minimum_version 1.5.0
+# bats file_tags=alone
 
 setup() {
 	load helpers/redirect.bash
