@@ -7,11 +7,12 @@ declare -A ASKED
 # --- what must be in place -------------------------------------------------------
 
 # kept: rules, table and include, and whatever lies beside that. Whatever the WAN
-# does, they stay as they are. But netifd numbers a rule by the index of its device,
-# and what the last look of `status` left is there once somebody has looked.
+# does, they stay as they are. But netifd's rules follow the WAN, its addresses and
+# the index of its device; and what the last look of `status` left is there once
+# somebody has looked.
 kept() {
 	on node sh -c '
-		ip -6 rule show | sed "s/^900[0-9]*:/900nn:/"
+		ip -6 rule show | grep -vE "^(10000|20000|900[0-9]+):"
 		nft -s list table inet gluon_wan
 		cd "${1%/*}" && stat -c "%n %a %U %F" -- * | grep -vx "status 600 root regular file" && cat "$1"
 	' kept "$INCLUDE" 2>&1
