@@ -61,9 +61,6 @@ impl Connection {
     /// No route, no privilege for the mark, no descriptors.
     pub fn begin(to: SocketAddr, mark: u32) -> io::Result<Self> {
         let socket = socket::tcp(to, mark)?;
-        // Where it is dropped before its end, to make room, it resets the connection
-        // itself, with the mark.
-        socket.set_linger(Some(Duration::ZERO))?;
         match socket.connect(&to.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
@@ -145,7 +142,7 @@ impl Connection {
         let mut buffer = [0; 1024];
         while unwanted < MAX_UNWANTED {
             match self.read(&mut buffer).await? {
-                0 => return SockRef::from(&self.0).set_linger(None),
+                0 => return Ok(()),
                 count => unwanted += count,
             }
         }
