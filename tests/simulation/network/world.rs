@@ -551,7 +551,9 @@ impl World {
                     key, socket, at, ..
                 } = &outside.sent[sent];
                 if socket.get() && *at >= outside.renumbered {
-                    let key = *key;
+                    let (key, server) = (*key, outside.sent[sent].server);
+                    // Its own machine says that it is none.
+                    outside.heard[server] = None;
                     self.core.failed(outside, key);
                 }
             }
