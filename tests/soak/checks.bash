@@ -8,11 +8,11 @@ declare -A ASKED
 
 # kept: rules, table and include, and whatever lies beside that. Whatever the WAN
 # does, they stay as they are. But netifd's rules follow the WAN, its addresses and
-# the index of its device; and what the last look of `status` left is there once
+# the index of its device, and so does ours that stands against them; and what the last look of `status` left is there once
 # somebody has looked.
 kept() {
 	on node sh -c '
-		ip -6 rule show | grep -vE "^(10000|20000|900[0-9]+):"
+		ip -6 rule show | grep -vE "^(10000|20000|900[0-9]+):|^32767:.not from all fwmark"
 		nft -s list table inet gluon_wan
 		cd "${1%/*}" && stat -c "%n %a %U %F" -- * | grep -vx "status 600 root regular file" && cat "$1"
 	' kept "$INCLUDE" 2>&1
