@@ -109,6 +109,7 @@ impl Network {
                 read(&message, wan, &mut self.links, &mut news);
             })?;
             ready.clear_ready();
+            news.wan &= !wan.is_cut_off(&self.links);
             if lost {
                 return Ok(News {
                     wan: true,
@@ -186,6 +187,17 @@ impl Wan {
     fn has(&self, index: u32) -> bool {
         self.indexes.contains(&index)
     }
+
+    /// Whether it is known that nothing can leave through any device. One that is
+    /// set up has its routes at once and its carrier only some milliseconds later;
+    /// what is sent in between is lost, and counts as sent. That it runs is the news.
+    fn is_cut_off(&self, links: &Links) -> bool {
+        let is_silent = |index: &u32| {
+            let link = links.iter().find(|(known, _)| known == index);
+            link.is_some_and(|(_, flags)| !flags.contains(LinkFlags::Running))
+        };
+        !self.indexes.is_empty() && self.indexes.iter().all(is_silent)
+    }
 }
 
 /// The attributes behind a header of this length: kind and value (struct rtattr).
@@ -220,6 +232,23 @@ fn hops(mut list: &[u8]) -> impl Iterator<Item = u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happens_before_a_device_runs_is_no_news() {
+        let (up, runs) = (LinkFlags::Up, LinkFlags::Up | LinkFlags::Running);
+        let one = wan();
+        assert!(!one.is_cut_off(&Links::new()), "nothing is known of it");
+        assert!(one.is_cut_off(&vec![(7, LinkFlags::empty())]));
+        assert!(one.is_cut_off(&vec![(7, up)]));
+        assert!(!one.is_cut_off(&vec![(7, runs)]));
+        let two = Wan {
+            indexes: vec![7, 8],
+            ..wan()
+        };
+        assert!(!two.is_cut_off(&vec![(7, up)]), "nothing is known of 8");
+        assert!(!two.is_cut_off(&vec![(7, up), (8, runs)]));
+        assert!(two.is_cut_off(&vec![(7, up), (8, up)]));
+    }
 
     const MAIN: u8 = 254;
 

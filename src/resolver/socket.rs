@@ -8,8 +8,9 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, Type};
 
 use crate::config::Server;
 
-/// TCP connections that may wait to be accepted.
-const BACKLOG: i32 = 32;
+/// TCP connections that may wait to be accepted. Each costs the kernel some hundred
+/// bytes; more than that, and a client waits for a second before it knocks again.
+const BACKLOG: i32 = 128;
 
 /// The address of a server. For a link-local one the index of its device is
 /// looked up, which changes when the device is made again.
