@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{self, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
@@ -17,7 +18,7 @@ use hickory_server::server::TimeoutStream;
 use tokio::net::{TcpListener, TcpStream as Tcp};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Asking, lookup};
 use crate::log;
@@ -35,6 +36,8 @@ const MAX_PIPELINED: usize = 2;
 /// A connection without a whole message for so long is closed (RFC 7766,
 /// section 6.2.3, leaves the time to us).
 const IDLE: Duration = Duration::from_secs(10);
+/// While all are busy, how often it is looked whether one of them has gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// In place of the time of the last activity: a query is under way.
 const BUSY: u32 = u32::MAX;
 
@@ -97,6 +100,24 @@ struct Clients {
 struct Client {
     state: Arc<State>,
     task: AbortHandle,
+    /// The task's, open for as long as that has not finished.
+    socket: RawFd,
+}
+
+impl Client {
+    /// Whether it has closed its side of the connection.
+    fn has_said_all(&self) -> bool {
+        let mut socket = libc::pollfd {
+            fd: self.socket,
+            events: libc::POLLRDHUP,
+            revents: 0,
+        };
+        // SAFETY: one pollfd, which lives during the call; it does not wait. The number
+        // is still the client's: its task owns the socket and has not finished, or this
+        // client would have been forgotten just before, on the same thread.
+        let known = unsafe { libc::poll(&raw mut socket, 1, 0) };
+        known > 0 && socket.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0
+    }
 }
 
 /// What a connection tells of itself.
@@ -143,13 +164,14 @@ impl Clients {
             if self.open.len() < MAX_CLIENTS {
                 return;
             }
-            match idlest(
-                self.open
-                    .iter()
-                    .map(|client| client.state.last_active.load(Ordering::Relaxed)),
-            ) {
+            let last_active = |client: &Client| client.state.last_active.load(Ordering::Relaxed);
+            let idle = idlest(self.open.iter().map(last_active));
+            // One that has said all may wait for its answers, or be gone: without room
+            // for others it is taken for gone.
+            match idle.or_else(|| self.open.iter().position(Client::has_said_all)) {
                 Some(at) => self.open.remove(at).task.abort(),
-                None => self.freed.notified().await,
+                // Nobody tells that a busy one has gone.
+                None => drop(timeout(LOOK_AGAIN, self.freed.notified()).await),
             }
         }
     }
@@ -161,10 +183,12 @@ impl Clients {
             freed: Arc::clone(&self.freed),
         });
         state.is_idle();
+        let socket = stream.as_raw_fd();
         let task = tokio::spawn(converse(asking.clone(), stream, addr, Arc::clone(&state)));
         self.open.push(Client {
             state,
             task: task.abort_handle(),
+            socket,
         });
     }
 }

@@ -19,7 +19,7 @@ use super::super::socket;
 
 /// Connections at a time, with those that only wait for their end. The oldest of
 /// these makes room.
-const MAX_OPEN: usize = 32;
+const MAX_OPEN: usize = 64;
 /// How long a server is waited for that does not close.
 const LINGER: Duration = Duration::from_secs(30);
 /// How much of what nobody wants is read meanwhile: an answer sent twice, perhaps.
