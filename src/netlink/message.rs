@@ -199,6 +199,20 @@ fn reason(refused: &[u8]) -> Option<String> {
     }
 }
 
+/// The attributes behind a header of this length: type and value (struct nlattr of
+/// linux/netlink.h). What is cut off or malformed ends the sequence.
+pub fn attributes(body: &[u8], header: usize) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = body.get(header..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let start = rest.first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([start[0], start[1]]));
+        let kind = u16::from_ne_bytes([start[2], start[3]]) & libc::NLA_TYPE_MASK as u16;
+        let value = rest.get(4..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

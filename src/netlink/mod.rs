@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 
 use message::{Answer, Messages, emit, verdict};
-pub use message::{Message, Refused};
+pub use message::{Message, Refused, attributes};
 pub use mnl::Bus;
 use socket2::SockRef;
 

@@ -117,22 +117,6 @@ impl Kernel {
         Ok(read)
     }
 
-    /// The nat chains of others in the output hook. iptables' own are none of
-    /// nf_tables'.
-    ///
-    /// # Errors
-    /// A kernel without nf_tables, no permission.
-    pub fn rivals(&mut self) -> Result<Vec<Rival>, Error> {
-        let get = message::kind(libc::NFT_MSG_GETCHAIN);
-        let all = message::of_all(libc::NFPROTO_UNSPEC as u8);
-        self.netlink
-            .dump(get, &all, |body, rivals| {
-                let other = Message::read(body).filter(|message| !message.concerns_us());
-                rivals.extend(other.and_then(|message| rival(&message)));
-            })
-            .map_err(|refused| Error::kernel(Step::Read, refused.into()))
-    }
-
     /// Makes the table, which must not be there, in one transaction.
     ///
     /// # Errors
@@ -211,19 +195,6 @@ struct Snapshot {
     present: Option<Present>,
     /// All of it is of one generation of the ruleset.
     is_whole: bool,
-}
-
-/// A nat chain of others that sees what programs on this host send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rival {
-    /// The family of its table: NFPROTO_*.
-    pub family: u8,
-    /// Its table.
-    pub table: String,
-    /// Its name.
-    pub chain: String,
-    /// Lower decides earlier; ours has -199, the first that there is.
-    pub priority: i32,
 }
 
 /// A reading of the table in progress.
@@ -344,19 +315,6 @@ fn place(attrs: Attrs) -> Place {
         })
     };
     base().map_or(Place::Unknown, Place::Base)
-}
-
-fn rival(message: &Message) -> Option<Rival> {
-    let attrs = message.attrs;
-    let hook = attrs.nest(attr::CHAIN_HOOK);
-    let is_nat = attrs.name(attr::CHAIN_TYPE) == Some(Kind::Nat.name().as_bytes());
-    let is_output = hook.u32(attr::HOOK_NUMBER) == Some(Hook::Output.number());
-    (is_nat && is_output).then_some(Rival {
-        family: message.family,
-        table: String::from_utf8_lossy(message.table().unwrap_or_default()).into_owned(),
-        chain: text(attrs, attr::CHAIN_NAME),
-        priority: hook.u32(attr::HOOK_PRIORITY)?.cast_signed(),
-    })
 }
 
 fn rule(attrs: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Rule {

@@ -29,7 +29,7 @@ pub use error::{Error, Step};
 pub use events::Events;
 pub use expr::Counted;
 pub use groups::gid;
-pub use kernel::{Present, Rival};
+pub use kernel::Present;
 pub use table::{Group, Table};
 
 use crate::config::{self, Config};
@@ -142,14 +142,6 @@ impl Reconciler {
     /// A kernel without nftables; no permission.
     pub fn present(&mut self) -> Result<Option<Present>, Error> {
         self.kernel.read(|_| false)
-    }
-
-    /// The nat chains of others that see what programs on this host send.
-    ///
-    /// # Errors
-    /// A kernel without nftables; no permission.
-    pub fn rivals(&mut self) -> Result<Vec<Rival>, Error> {
-        self.kernel.rivals()
     }
 
     /// Makes the kernel's table what it must be, in one transaction, unless it is.

@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::local;
-use crate::netlink::{Bus, Message, Netlink};
+use crate::netlink::{Bus, Message, Netlink, attributes};
 use crate::ready::{self, Polled};
 use crate::wan::Devices;
 
@@ -198,19 +198,6 @@ impl Wan {
         };
         !self.indexes.is_empty() && self.indexes.iter().all(is_silent)
     }
-}
-
-/// The attributes behind a header of this length: kind and value (struct rtattr).
-fn attributes(body: &[u8], header: usize) -> impl Iterator<Item = (u16, &[u8])> {
-    let mut rest = body.get(header..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let header = rest.first_chunk::<4>()?;
-        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let kind = u16::from_ne_bytes([header[2], header[3]]);
-        let value = rest.get(4..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
 }
 
 fn number(value: &[u8]) -> Option<u32> {

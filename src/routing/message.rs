@@ -12,6 +12,7 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMe
 use super::route::{Family, Others, Prefix, Route, Rule};
 use super::state::Address;
 use crate::config::Mark;
+use crate::netlink::attributes;
 
 /// What `ip` writes where a table's number does not fit the header's byte.
 const RT_TABLE_COMPAT: u8 = 252;
@@ -392,19 +393,6 @@ pub fn with_nexthop(route: &Route, mut find: impl FnMut(u32) -> Option<Nexthop>)
         ..route.clone()
     };
     hops.into_iter().map(told).collect()
-}
-
-/// Attributes one after another: type and value.
-fn attributes(body: &[u8], header: usize) -> impl Iterator<Item = (u16, &[u8])> {
-    let mut rest = body.get(header..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let start = rest.first_chunk::<4>()?;
-        let length = usize::from(u16::from_ne_bytes([start[0], start[1]]));
-        let kind = u16::from_ne_bytes([start[2], start[3]]) & libc::NLA_TYPE_MASK as u16;
-        let value = rest.get(4..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {
