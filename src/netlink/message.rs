@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io;
 
+use super::attributes::attributes;
+
 /// Length of struct nlmsghdr.
 const HEADER: usize = 16;
-/// Length of struct nlattr.
-const ATTRIBUTE: usize = 4;
 /// Attribute of a refusal: why, in words (NLMSGERR_ATTR_MSG).
 const ATTR_MSG: u16 = 1;
 const ERROR: u16 = libc::NLMSG_ERROR as u16;
@@ -186,31 +186,9 @@ pub(super) fn verdict(body: &[u8]) -> Result<(), Refused> {
 /// The words after the request, which the kernel sends back in whole.
 fn reason(refused: &[u8]) -> Option<String> {
     let request = u32::from_ne_bytes(*refused.first_chunk()?) as usize;
-    let mut rest = refused.get(request.next_multiple_of(4)..)?;
-    loop {
-        let header = rest.first_chunk::<ATTRIBUTE>()?;
-        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let value = rest.get(ATTRIBUTE..length)?;
-        if u16::from_ne_bytes([header[2], header[3]]) == ATTR_MSG {
-            let text = String::from_utf8_lossy(value);
-            return Some(text.trim_end_matches('\0').to_owned());
-        }
-        rest = rest.get(length.next_multiple_of(4)..)?;
-    }
-}
-
-/// The attributes behind a header of this length: type and value (struct nlattr of
-/// linux/netlink.h). What is cut off or malformed ends the sequence.
-pub fn attributes(body: &[u8], header: usize) -> impl Iterator<Item = (u16, &[u8])> {
-    let mut rest = body.get(header..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let start = rest.first_chunk::<4>()?;
-        let length = usize::from(u16::from_ne_bytes([start[0], start[1]]));
-        let kind = u16::from_ne_bytes([start[2], start[3]]) & libc::NLA_TYPE_MASK as u16;
-        let value = rest.get(4..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
+    let words = attributes(refused, request.next_multiple_of(4)).get(ATTR_MSG)?;
+    let words = String::from_utf8_lossy(words);
+    Some(words.trim_end_matches('\0').to_owned())
 }
 
 #[cfg(test)]

@@ -1,23 +1,27 @@
 //! netlink(7) for all who speak it: requests and their answers, dumps,
 //! transactions and events.
 //!
-//! Only the framing is here (`message`), over libmnl's socket. What the bodies
-//! mean is known to those who ask: rtnetlink's messages to `routing`, those of
+//! Only the framing is here, of messages (`message`), of the attributes in them
+//! (`attributes`) and of nf_tables' header ([`netfilter`]), over libmnl's socket.
+//! What they mean is known to those who ask: rtnetlink's to `routing`, those of
 //! nf_tables and conntrack to `redirect`.
 //!
 //! No call waits for anybody but the kernel, which answers within the system
 //! call that takes the request. Dumps are read piece by piece, so ten thousand
 //! routes never lie here as messages.
 
+mod attributes;
 mod message;
+pub mod netfilter;
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 
+pub use attributes::{Attrs, attributes, put};
 use message::{Answer, Messages, emit, verdict};
-pub use message::{Message, Refused, attributes};
+pub use message::{Message, Refused};
 pub use mnl::Bus;
 use socket2::SockRef;
 

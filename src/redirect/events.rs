@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use nftnl::nftnl_sys::libc;
 
 use super::error::{Error, Step};
-use super::message::Message;
+use super::table::NAME;
+use crate::netlink::netfilter::Message;
 use crate::netlink::{Bus, Netlink};
 
 /// As much as the kernel gives by default; more were lost all the same.
@@ -44,7 +45,7 @@ impl Events {
         let lost = self
             .netlink
             .events(self.own, |event| {
-                ours |= Message::read(event.body).is_some_and(|message| message.concerns_us());
+                ours |= Message::read(event.body).is_some_and(|message| message.is_of(NAME));
             })
             .map_err(|error| Error::kernel(Step::Listen, error))?;
         Ok(ours || lost)

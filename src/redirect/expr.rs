@@ -13,8 +13,8 @@ use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Register, Verdict};
 use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::set::SetKey;
 
-use super::attrs::Attrs;
 use super::raw::Raw;
+use crate::netlink::Attrs;
 
 /// One expression of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]

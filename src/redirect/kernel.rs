@@ -6,16 +6,15 @@ use std::io;
 use nftnl::nftnl_sys::libc;
 use nftnl::set::SetKey;
 
-use super::attrs::{Attrs, put};
 use super::chain::{Base, Hook, Kind};
 use super::error::{Error, Step};
 use super::expr::{self, Counted, Expr, Gid, Port, Protocol, Set};
-use super::message::{self, Message};
 use super::objects::{Chain, Objects, Place, Rule};
-use super::table::Table;
+use super::table::{NAME, Table};
 use super::transaction::Transaction;
 use super::{dns, mark};
-use crate::netlink::{Bus, Netlink};
+use crate::netlink::netfilter::{self, Message};
+use crate::netlink::{Attrs, Bus, Netlink, put};
 
 /// A table that changes this often while it is read is not worth waiting for.
 const READS: usize = 20;
@@ -211,7 +210,7 @@ impl Reading<'_> {
     fn table(&mut self) -> io::Result<Option<(u32, Option<String>)>> {
         let mut found = None;
         let mut generation = None;
-        let get = message::kind(libc::NFT_MSG_GETTABLE);
+        let get = netfilter::kind(libc::NFT_MSG_GETTABLE);
         let take = |body: &[u8]| {
             if let Some(message) = Message::read(body) {
                 let flags = message.attrs.u32(attr::TABLE_FLAGS).unwrap_or(0);
@@ -219,7 +218,10 @@ impl Reading<'_> {
                 generation = Some(message.generation);
             }
         };
-        match self.netlink.request(get, 0, &message::of_table(), take) {
+        match self
+            .netlink
+            .request(get, 0, &netfilter::of_table(NAME), take)
+        {
             Err(refused) if refused.is(libc::ENOENT) => return Ok(None),
             result => result?,
         }
@@ -248,7 +250,7 @@ impl Reading<'_> {
 
     /// The keys of a set's elements.
     fn elements(&mut self, set: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        let mut request = message::of_table();
+        let mut request = netfilter::of_table(NAME);
         put(&mut request, attr::SET_ELEM_SET, &[set, &[0]].concat());
         self.dump(libc::NFT_MSG_GETSETELEM, &request, |attrs, keys| {
             for (_, element) in attrs.nest(attr::SET_ELEM_ELEMENTS) {
@@ -266,7 +268,7 @@ impl Reading<'_> {
         mut value: impl FnMut(Attrs) -> T,
     ) -> io::Result<Vec<T>> {
         let keep = |attrs: Attrs, kept: &mut Vec<T>| kept.push(value(attrs));
-        self.dump(get, &message::of_table(), keep)
+        self.dump(get, &netfilter::of_table(NAME), keep)
     }
 
     fn dump<T>(
@@ -279,12 +281,12 @@ impl Reading<'_> {
         let keep_ours = |body: &[u8], kept: &mut Vec<T>| {
             if let Some(message) = Message::read(body) {
                 *is_whole &= generation == Some(message.generation);
-                if message.concerns_us() {
+                if message.is_of(NAME) {
                     keep(message.attrs, kept);
                 }
             }
         };
-        let kind = message::kind(get);
+        let kind = netfilter::kind(get);
         Ok(self.netlink.dump(kind, request, keep_ours)?)
     }
 }

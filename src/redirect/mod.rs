@@ -7,7 +7,6 @@
 //! the table as a whole when anything differs. [`mod@include`] gives it to fw4, and
 //! [`Events`] tell when to look again. Nothing here waits.
 
-pub(crate) mod attrs;
 mod chain;
 mod directory;
 mod dns;
@@ -18,7 +17,6 @@ mod groups;
 pub mod include;
 mod kernel;
 mod mark;
-pub(crate) mod message;
 mod objects;
 mod raw;
 mod statement;
@@ -30,7 +28,7 @@ pub use events::Events;
 pub use expr::Counted;
 pub use groups::gid;
 pub use kernel::Present;
-pub use table::{Group, Table};
+pub use table::{Group, NAME, Table};
 
 use crate::config::{self, Config};
 use crate::log;

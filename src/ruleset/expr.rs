@@ -3,7 +3,7 @@
 
 use nftnl::nftnl_sys::libc;
 
-use crate::redirect::attrs::Attrs;
+use crate::netlink::Attrs;
 
 /// One expression.
 #[derive(Debug, Clone, PartialEq, Eq)]

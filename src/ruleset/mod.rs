@@ -11,9 +11,9 @@ use std::collections::HashMap;
 
 use nftnl::nftnl_sys::libc;
 
-use crate::netlink::{Bus, Netlink, Refused};
-use crate::redirect::attrs::{Attrs, put};
-use crate::redirect::message::{Message, kind, of_all};
+use crate::netlink::netfilter::{Message, kind, of_all};
+use crate::netlink::{Attrs, Bus, Netlink, Refused, put};
+use crate::redirect;
 use expr::Expr;
 
 /// The hooks that what this node sends passes (linux/netfilter.h).
@@ -106,7 +106,7 @@ pub fn read() -> Result<Ruleset, Refused> {
 }
 
 fn others(body: &[u8]) -> Option<Message<'_>> {
-    Message::read(body).filter(|message| !message.concerns_us())
+    Message::read(body).filter(|message| !message.is_of(redirect::NAME))
 }
 
 fn base(message: &Message) -> Option<Base> {

@@ -1,6 +1,6 @@
 //! Expressions as bytes: what the kernel shows, what libnftnl writes.
 
-use super::super::attrs::put;
+use crate::netlink::put;
 use nftnl::{MsgType, Table};
 
 use super::*;

@@ -1,6 +1,10 @@
 //! Netlink attributes: type, length and value, nested at will (linux/netlink.h).
 
-use nftnl::nftnl_sys::libc;
+/// The attributes behind a header of this length.
+#[must_use]
+pub fn attributes(body: &[u8], header: usize) -> Attrs<'_> {
+    Attrs(body.get(header..).unwrap_or_default())
+}
 
 /// Appends one attribute, padded.
 pub fn put(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
@@ -14,31 +18,36 @@ pub fn put(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
 /// The attributes of a message or of a nest: type and value.
 ///
 /// What is cut off or malformed ends the sequence.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Attrs<'a>(pub &'a [u8]);
 
 impl<'a> Attrs<'a> {
     /// The value of the first attribute of that type.
+    #[must_use]
     pub fn get(mut self, kind: u16) -> Option<&'a [u8]> {
         self.find(|attr| attr.0 == kind).map(|attr| attr.1)
     }
 
     /// A number, in network order as nf_tables has all of them.
+    #[must_use]
     pub fn u32(self, kind: u16) -> Option<u32> {
         Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
 
     /// A 64-bit number in network order.
+    #[must_use]
     pub fn u64(self, kind: u16) -> Option<u64> {
         Some(u64::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
 
     /// A name, without the NUL that ends it.
+    #[must_use]
     pub fn name(self, kind: u16) -> Option<&'a [u8]> {
         self.get(kind)?.strip_suffix(&[0])
     }
 
     /// The attributes inside of another one, none when it is not there.
+    #[must_use]
     pub fn nest(self, kind: u16) -> Attrs<'a> {
         Attrs(self.get(kind).unwrap_or_default())
     }
