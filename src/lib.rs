@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod ask;
+pub mod child;
 pub mod cli;
 pub mod config;
 pub mod exec;

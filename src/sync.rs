@@ -7,10 +7,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use caps::{CapSet, Capability};
-
 use crate::config::{Config, Redirect};
 use crate::log;
+use crate::privilege::{self, Capabilities};
 use crate::redirect::{self, Reconciler, include};
 use crate::routing;
 use crate::wan;
@@ -138,7 +137,7 @@ fn shipped_include() -> Option<PathBuf> {
 /// # Errors
 /// It is missing.
 pub fn may_change() -> Result<(), Error> {
-    match caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN) {
+    match privilege::has(Capabilities::NET_ADMIN) {
         Ok(false) => Err(Error::Privilege),
         // Where it cannot be asked, the kernel will say.
         Ok(true) | Err(_) => Ok(()),

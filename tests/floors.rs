@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["ruleset", "sync"],
     &["redirect", "resolver", "routing"],
     &["accounts", "ask", "follow", "output", "pulse", "wan"],
-    &["config", "health", "netlink", "privilege", "ready"],
+    &["child", "config", "health", "netlink", "privilege", "ready"],
     &["log"],
     &["input"],
 ];

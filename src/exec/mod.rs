@@ -12,14 +12,13 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nix::errno::Errno;
 use nix::unistd::{self, Gid, Uid};
 use socket2::{Domain, Socket, Type};
 
+use crate::child;
 use crate::config::{self, Config, Group, Mark};
 use crate::redirect;
 use program::Runner;
@@ -133,10 +132,8 @@ impl Error {
 /// Whatever would have run the command other than promised; it was not run then.
 pub fn run(request: &Request, config_dir: &Path) -> Result<Infallible, Error> {
     let config = Config::load(config_dir)?;
-    let mut words = request.command.iter();
-    let program = words.next().cloned().unwrap_or_default();
-    let mut command = Command::new(&program);
-    command.args(words);
+    let program = request.command.first().cloned().unwrap_or_default();
+    let mut variables = Vec::new();
     let (group, gid) = group(&config.redirect.groups)?;
     let runner = Runner {
         uid: Uid::effective().as_raw(),
@@ -145,19 +142,20 @@ pub fn run(request: &Request, config_dir: &Path) -> Result<Infallible, Error> {
     let file = program::find(&program, env::var_os("PATH").as_deref());
     if request.mark {
         probe(config.routing.mark)?;
-        let library = preload(&mut command, config.routing.mark)?;
+        let library = find_library(&library_dirs(env::current_exe().ok().as_deref()))?;
         let file = file.as_deref();
         if let Some(reason) = file.and_then(|file| program::refuses(file, &library, runner)) {
             let command = program;
             return Err(Error::Unmarkable { command, reason });
         }
+        variables = preload(&library, config.routing.mark);
     } else if let Some(reason) = file.and_then(|file| program::leaves_group(&file, runner)) {
         let command = program;
         return Err(Error::LeavesGroup { command, reason });
     }
     join(group, gid)?;
     Err(Error::Run {
-        source: command.exec(),
+        source: child::become_program(&request.command, &variables),
         command: program,
     })
 }
@@ -192,20 +190,19 @@ fn probe(mark: Mark) -> Result<(), Error> {
         .map_err(|source| Error::Mark { mark, source })
 }
 
-/// Adds the library, and what it is to do, to the command's environment. Returns
-/// where the library is.
-fn preload(command: &mut Command, mark: Mark) -> Result<PathBuf, Error> {
-    let library = find_library(&library_dirs(env::current_exe().ok().as_deref()))?;
+/// What makes a command preload the library, and tells that what to do.
+fn preload(library: &Path, mark: Mark) -> Vec<(&'static str, OsString)> {
     let others = env::var_os("LD_PRELOAD").unwrap_or_default();
-    command
-        .env("LD_PRELOAD", before(&library, &others))
+    let mut variables = vec![
+        ("LD_PRELOAD", before(library, &others)),
         // Decimal is what Gluon's library of the same name understands, too.
-        .env("LIBPACKETMARK_MARK", mark.value.to_string());
+        ("LIBPACKETMARK_MARK", mark.value.to_string().into()),
+    ];
     // All traffic was promised to take the WAN: better none than some elsewhere.
     if env::var_os("LIBPACKETMARK_STRICT").is_none() {
-        command.env("LIBPACKETMARK_STRICT", "1");
+        variables.push(("LIBPACKETMARK_STRICT", "1".into()));
     }
-    Ok(library)
+    variables
 }
 
 /// Beside this program, in the `lib` beside its directory (`/usr/sbin`,

@@ -4,20 +4,20 @@
 //! file that does not load means no firewall at all at the next boot, so the
 //! old one stays until nft has said yes to the new one.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nftnl::nftnl_sys::libc;
 use nix::unistd::geteuid;
 
 use super::table::{NAME, Table};
 use super::{Outcome, directory};
+use crate::child::{self, Limits, Stream};
 
 /// Readable for all, as fw4's own files are.
 const FILE_MODE: u32 = 0o644;
@@ -25,10 +25,12 @@ const FILE_MODE: u32 = 0o644;
 /// written. A name that nobody else gives to a file of theirs.
 const TEMPORARY: &str = ".gluon-wan-";
 /// nft takes some milliseconds; on a busy router a few hundred.
-const CHECK_TIME: Duration = Duration::from_secs(10);
+const CHECK: Limits = Limits {
+    time: Duration::from_secs(10),
+    bytes: 1000,
+};
 /// How much of nft's complaint is shown.
 const COMPLAINT_LINES: usize = 3;
-const COMPLAINT_BYTES: u64 = 1000;
 
 /// Why the file is not as it must be. The old one stays.
 #[derive(Debug, thiserror::Error)]
@@ -219,28 +221,19 @@ fn fill(mut file: File, text: &[u8]) -> io::Result<()> {
 
 /// Whether nft would load it; nothing is said against it where there is no nft.
 fn check(path: &Path, new: &Path) -> Result<(), Error> {
-    let nft = Command::new("nft")
-        .args(["-c", "-f"])
-        .arg(new)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut nft = match nft {
-        Ok(nft) => nft,
+    let answer = CString::new(new.as_os_str().as_bytes())
+        .map_err(io::Error::from)
+        .and_then(|new| child::ask(&[c"nft", c"-c", c"-f", &new], Stream::Error, CHECK));
+    let answer = match answer {
+        Ok(answer) if answer.end.is_success() => return Ok(()),
+        Ok(answer) => answer,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(unchecked(path, source)),
+        Err(source) => {
+            let path = path.to_owned();
+            return Err(Error::Unchecked { path, source });
+        }
     };
-    let status = wait(&mut nft).map_err(|source| unchecked(path, source))?;
-    if status.success() {
-        return Ok(());
-    }
-    let mut complaint = Vec::new();
-    if let Some(stderr) = nft.stderr {
-        // What could not be read is missing from the message, no more.
-        let _ = stderr.take(COMPLAINT_BYTES).read_to_end(&mut complaint);
-    }
-    let complaint = String::from_utf8_lossy(&complaint);
+    let complaint = String::from_utf8_lossy(&answer.said);
     let lines: Vec<&str> = complaint
         .lines()
         .take(COMPLAINT_LINES)
@@ -249,34 +242,10 @@ fn check(path: &Path, new: &Path) -> Result<(), Error> {
     Err(Error::Refused {
         path: path.to_owned(),
         complaint: match lines.is_empty() {
-            true => status.to_string(),
+            true => answer.end.to_string(),
             false => lines.join(" / "),
         },
     })
-}
-
-fn unchecked(path: &Path, source: io::Error) -> Error {
-    let path = path.to_owned();
-    Error::Unchecked { path, source }
-}
-
-/// Waits for a child, but not for ever.
-fn wait(child: &mut Child) -> io::Result<ExitStatus> {
-    let deadline = Instant::now() + CHECK_TIME;
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
-            let seconds = CHECK_TIME.as_secs();
-            return Err(io::Error::other(format!("no answer within {seconds} s")));
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
 }
 
 #[cfg(test)]

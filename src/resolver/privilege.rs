@@ -2,7 +2,6 @@
 
 use std::io;
 
-use caps::Capability;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
@@ -10,11 +9,12 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use super::socket;
 use crate::accounts::{self, Account};
 use crate::config::{Config, Group};
-use crate::{log, privilege};
+use crate::log;
+use crate::privilege::{self, Capabilities};
 
 /// What marking a socket needs: CAP_NET_RAW is enough since Linux 5.17,
 /// CAP_NET_ADMIN before. The lesser one is tried first.
-const MARKING: [Capability; 2] = [Capability::CAP_NET_RAW, Capability::CAP_NET_ADMIN];
+const MARKING: [Capabilities; 2] = [Capabilities::NET_RAW, Capabilities::NET_ADMIN];
 
 /// Why privileges could not be given up.
 #[derive(Debug, thiserror::Error)]
@@ -99,18 +99,17 @@ pub fn never_redirected(config: &Config, own: Gid) -> Result<(), Error> {
 /// # Errors
 /// Nothing may be served then.
 pub fn drop_to(account: Option<&Account>, mark: u32) -> Result<(), Error> {
-    privilege::gain_no_more_than(&[])?;
+    privilege::gain_no_more_than(Capabilities::NONE)?;
     if let Some(account) = account {
         become_user(account)?;
     }
 
     let permitted = privilege::permitted()?;
     let mut refused = io::ErrorKind::PermissionDenied.into();
-    for capability in MARKING.into_iter().filter(|one| permitted.contains(one)) {
-        let only = [capability].into();
-        privilege::lower_to(&only)?;
+    for only in MARKING.into_iter().filter(|one| permitted.have(*one)) {
+        privilege::lower_to(only)?;
         match socket::probe_mark(mark) {
-            Ok(()) => return Ok(privilege::keep_only(&only)?),
+            Ok(()) => return Ok(privilege::keep_only(only)?),
             Err(error) => refused = error,
         }
     }

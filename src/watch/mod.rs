@@ -10,14 +10,14 @@ mod sources;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use caps::Capability;
 use tokio::runtime;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
+use crate::privilege::{self, Capabilities};
 use crate::redirect::{self, Reconciler, include};
 use crate::wan::{self, Devices};
-use crate::{log, privilege, routing, sync};
+use crate::{log, routing, sync};
 use journal::Journal;
 use pace::Pace;
 use part::Part;
@@ -25,7 +25,8 @@ use sources::{Sources, Wake};
 
 /// To change nftables, rules and routes, and to check a file with nft; to hear
 /// routers.
-const NEEDED: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
+const NEEDED: Capabilities = Capabilities::NET_ADMIN.with(Capabilities::NET_RAW);
+
 /// Why it does not watch, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -66,10 +67,8 @@ pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
 
 /// Root's files stay its own; of root's capabilities, those that it needs.
 fn give_up_privileges() -> Result<(), privilege::Error> {
-    privilege::gain_no_more_than(&NEEDED)?;
-    let permitted = privilege::permitted()?;
-    let kept = NEEDED.into_iter().filter(|one| permitted.contains(one));
-    privilege::keep_only(&kept.collect())
+    privilege::gain_no_more_than(NEEDED)?;
+    privilege::keep_only(privilege::permitted()? & NEEDED)
 }
 
 struct Watch {

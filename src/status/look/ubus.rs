@@ -1,18 +1,17 @@
 //! What netifd says of its interfaces, over ubus. The client is OpenWrt's own
 //! program: another one of our own would cost more flash than it is worth.
 
-use std::io::{ErrorKind, Read};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::child::{self, Limits, Stream};
 use crate::output::json::Value;
 
-/// What `status` as a whole may take is a second.
-const TIME: Duration = Duration::from_millis(600);
-const PAUSE: Duration = Duration::from_millis(5);
-/// netifd knows a dozen interfaces, of some kilobytes each.
-const MAX_ANSWER: u64 = 1024 * 1024;
+/// What `status` as a whole may take is a second; netifd knows a dozen interfaces,
+/// of some kilobytes each.
+const LIMITS: Limits = Limits {
+    time: Duration::from_millis(600),
+    bytes: 1024 * 1024,
+};
 
 /// An interface of netifd.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,32 +46,10 @@ fn interface(value: &Value) -> Option<Interface> {
 }
 
 fn ask() -> Option<String> {
-    let mut ubus = Command::new("ubus")
-        .args(["-t", "1", "call", "network.interface", "dump"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let pipe = ubus.stdout.take()?;
-    let reader = thread::spawn(move || {
-        let mut text = String::new();
-        pipe.take(MAX_ANSWER).read_to_string(&mut text).ok()?;
-        Some(text)
-    });
-    let deadline = Instant::now() + TIME;
-    while Instant::now() < deadline {
-        match ubus.try_wait() {
-            Ok(Some(status)) if status.success() => return reader.join().ok()?,
-            Ok(None) => thread::sleep(PAUSE),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            _ => return None,
-        }
-        // A long answer waits in the pipe until it is read.
-    }
-    let _ = ubus.kill();
-    let _ = ubus.wait();
-    None
+    let words = [c"ubus", c"-t", c"1", c"call", c"network.interface", c"dump"];
+    let answer = child::ask(&words, Stream::Out, LIMITS).ok()?;
+    let said = answer.end.is_success().then_some(answer.said)?;
+    String::from_utf8(said).ok()
 }
 
 #[cfg(test)]
