@@ -25,6 +25,7 @@ pub mod redirect;
 pub mod resolver;
 pub mod routing;
 pub mod ruleset;
+pub mod signals;
 pub mod status;
 pub mod sync;
 pub mod trace;

@@ -16,7 +16,15 @@ const FLOORS: &[&[&str]] = &[
     &["ruleset", "sync"],
     &["redirect", "resolver", "routing"],
     &["accounts", "ask", "follow", "output", "pulse", "wan"],
-    &["child", "config", "health", "netlink", "privilege", "ready"],
+    &[
+        "child",
+        "config",
+        "health",
+        "netlink",
+        "privilege",
+        "ready",
+        "signals",
+    ],
     &["log"],
     &["input"],
 ];

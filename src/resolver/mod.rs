@@ -31,13 +31,15 @@ use std::thread;
 use std::time::Duration;
 
 use nix::unistd::{Gid, Uid};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use crate::config::{self, Config};
 use crate::follow::Files;
 use crate::log;
+use crate::ready::{self, Polled};
+use crate::signals::{Signals, Told};
 use network::Network;
 use relay::Relay;
 use servers::Supply;
@@ -145,53 +147,38 @@ fn is_no_family(error: &io::Error) -> bool {
 
 async fn serve(dir: &Path, config: Config, user: &str, listening: Listening) -> Result<(), Error> {
     let mark = config.routing.mark.value;
+    // Before there is a thread, so that all of them leave signals alone.
+    let signals = Signals::take().map_err(kernel("wait for signals"))?;
     let relay = Relay::new(mark, config.resolver.max_inflight, listening.udp)
         .map_err(kernel("start the relay"))?;
     log::notice!(
         "serving DNS on {} as {user}, mark {mark:#x}",
         listening.on.join(" and ")
     );
-    let mut tasks = JoinSet::new();
-    tasks.spawn(tcp::serve(Arc::clone(&relay), listening.tcp, mark));
-    tasks.spawn(relay_for_ever(Arc::clone(&relay)));
-
+    let relay_ended = start(Arc::clone(&relay)).map_err(kernel("serve"))?;
     tokio::select! {
-        error = follow(dir, config, &relay) => error,
-        ended = tasks.join_next() => match ended {
-            Some(Ok(Err(error))) => Err(kernel("serve")(error)),
-            _ => Err(kernel("serve")(io::Error::other("a task has ended"))),
-        },
-        outcome = told_to_leave() => outcome,
+        outcome = follow(dir, config, &relay, signals) => outcome,
+        Err(error) = tcp::serve(&relay, listening.tcp, mark) => Err(kernel("serve")(error)),
+        error = relay_ended => Err(kernel("serve")(error.unwrap_or_else(io::Error::other))),
     }
 }
 
-/// Runs the relay on its thread.
-async fn relay_for_ever(relay: Arc<Relay>) -> io::Result<()> {
+/// Runs the relay on its thread. What comes back says why it has ended.
+fn start(relay: Arc<Relay>) -> io::Result<oneshot::Receiver<io::Error>> {
     let (end, ended) = oneshot::channel();
-    thread::Builder::new()
-        .name("relay".into())
-        .spawn(move || end.send(relay.run()))?;
+    thread::Builder::new().name("relay".into()).spawn(move || {
+        let Err(error) = relay.run();
+        end.send(error)
+    })?;
     privilege::start_nothing_more()?;
-    match ended.await {
-        Ok(Err(error)) => Err(error),
-        Err(_closed) => Err(io::Error::other("the relay has ended")),
-    }
-}
-
-async fn told_to_leave() -> Result<(), Error> {
-    let mut terminate = on(SignalKind::terminate())?;
-    let mut interrupt = on(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(ended)
 }
 
 /// Keeps the relay's servers those of the configuration and the resolv file, and
-/// lets it know what happens to the WAN.
-async fn follow(dir: &Path, config: Config, relay: &Relay) -> Result<(), Error> {
-    let mut hangup = on(SignalKind::hangup())?;
+/// lets it know what happens to the WAN; until SIGTERM or SIGINT.
+async fn follow(dir: &Path, config: Config, relay: &Relay, signals: Signals) -> Result<(), Error> {
+    let signals =
+        ready::register(Polled(signals), Interest::READABLE).map_err(kernel("wait for signals"))?;
     let mut network = Network::new().map_err(kernel("hear of changes of the network"))?;
     let mut supply = Supply::new(dir, config);
     loop {
@@ -208,7 +195,10 @@ async fn follow(dir: &Path, config: Config, relay: &Relay) -> Result<(), Error> 
             let wan = supply.wan();
             tokio::select! {
                 () = files.changed() => supply.reload(),
-                _ = hangup.recv() => supply.reload(),
+                told = told(&signals) => match told.map_err(kernel("wait for signals"))? {
+                    Told::Reload => supply.reload(),
+                    Told::Leave => return Ok(()),
+                },
                 news = network.news(&wan) => {
                     if news.map_err(kernel("hear of changes of the network"))?.wan {
                         relay.network_changed();
@@ -222,8 +212,15 @@ async fn follow(dir: &Path, config: Config, relay: &Relay) -> Result<(), Error> 
     }
 }
 
-fn on(kind: SignalKind) -> Result<Signal, Error> {
-    signal(kind).map_err(kernel("wait for signals"))
+/// The next signal.
+async fn told(signals: &AsyncFd<Polled<Signals>>) -> io::Result<Told> {
+    loop {
+        let mut ready = signals.readable().await?;
+        match signals.get_ref().0.next()? {
+            Some(told) => return Ok(told),
+            None => ready.clear_ready(),
+        }
+    }
 }
 
 fn kernel(what: &'static str) -> impl Fn(io::Error) -> Error {

@@ -1,10 +1,12 @@
 //! The clients: how many there may be, and what each of them wants to know.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -17,10 +19,10 @@ use hickory_server::proto::op::SerialMessage;
 use hickory_server::server::TimeoutStream;
 use tokio::net::{TcpListener, TcpStream as Tcp};
 use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::{Asking, lookup};
+use super::{Asking, Tasks, lookup, spawn};
 use crate::log;
 use crate::resolver::answer::{self, Reason, Report};
 use crate::resolver::message::{self, Kind};
@@ -38,26 +40,25 @@ const MAX_PIPELINED: usize = 2;
 const IDLE: Duration = Duration::from_secs(10);
 /// While all are busy, how often it is looked whether one of them has gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// In place of the time of the last activity: a query is under way.
-const BUSY: u32 = u32::MAX;
 
 /// Serves the clients of some listening sockets, for ever.
 ///
 /// # Errors
 /// A socket cannot be used at all.
 pub async fn serve(
-    relay: Arc<Relay>,
+    relay: &Arc<Relay>,
     listeners: Vec<net::TcpListener>,
     mark: u32,
-) -> io::Result<()> {
-    let listeners: Vec<TcpListener> = listeners
-        .into_iter()
-        .map(TcpListener::from_std)
-        .collect::<io::Result<_>>()?;
-    let asking = Asking::new(relay, mark);
-    let mut clients = Clients::new();
-    for turn in 0.. {
-        match accept(&listeners, turn).await {
+) -> io::Result<Infallible> {
+    let mut registered = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        registered.push(TcpListener::from_std(listener)?);
+    }
+    let asking = Rc::new(Asking::new(relay, mark));
+    let mut clients = Clients::default();
+    let mut turn = 0;
+    loop {
+        match accept(&registered, turn).await {
             Ok((stream, addr)) => {
                 clients.make_room().await;
                 clients.add(&asking, stream, addr);
@@ -68,16 +69,15 @@ pub async fn serve(
                 sleep(Duration::from_secs(1)).await;
             }
         }
+        turn = (turn + 1) % registered.len().max(1);
     }
-    Ok(())
 }
 
 /// The next client of any of them. Each is looked at first in turn, so that a crowd
 /// at one keeps nobody from another.
 async fn accept(listeners: &[TcpListener], turn: usize) -> io::Result<(Tcp, SocketAddr)> {
     std::future::poll_fn(|context| {
-        let first = turn % listeners.len().max(1);
-        let (last, first) = listeners.split_at(first);
+        let (last, first) = listeners.split_at(turn);
         for listener in first.iter().chain(last) {
             if let Poll::Ready(accepted) = listener.poll_accept(context) {
                 return Poll::Ready(accepted);
@@ -89,16 +89,16 @@ async fn accept(listeners: &[TcpListener], turn: usize) -> io::Result<(Tcp, Sock
 }
 
 /// All that are connected.
+#[derive(Default)]
 struct Clients {
     /// In the order in which they came.
     open: Vec<Client>,
-    start: Instant,
     /// One of them has ended, or has its answer.
-    freed: Arc<Notify>,
+    freed: Rc<Notify>,
 }
 
 struct Client {
-    state: Arc<State>,
+    state: Rc<State>,
     task: AbortHandle,
     /// The task's, open for as long as that has not finished.
     socket: RawFd,
@@ -122,22 +122,18 @@ impl Client {
 
 /// What a connection tells of itself.
 struct State {
-    /// Since [`Clients::start`], in tenths of a second, or [`BUSY`]. Enough for 13
-    /// years; MIPS has no atomics of 64 bits.
-    last_active: AtomicU32,
-    start: Instant,
-    freed: Arc<Notify>,
+    /// None while a query is under way.
+    last_active: Cell<Option<Instant>>,
+    freed: Rc<Notify>,
 }
 
 impl State {
     fn is_busy(&self) {
-        self.last_active.store(BUSY, Ordering::Relaxed);
+        self.last_active.set(None);
     }
 
     fn is_idle(&self) {
-        let tenths = u32::try_from(self.start.elapsed().as_millis() / 100);
-        self.last_active
-            .store(tenths.unwrap_or(BUSY - 1), Ordering::Relaxed);
+        self.last_active.set(Some(Instant::now()));
         self.freed.notify_one();
     }
 }
@@ -149,14 +145,6 @@ impl Drop for State {
 }
 
 impl Clients {
-    fn new() -> Self {
-        Self {
-            open: Vec::new(),
-            start: Instant::now(),
-            freed: Arc::default(),
-        }
-    }
-
     /// Waits until there is room for one more.
     async fn make_room(&mut self) {
         loop {
@@ -164,8 +152,8 @@ impl Clients {
             if self.open.len() < MAX_CLIENTS {
                 return;
             }
-            let last_active = |client: &Client| client.state.last_active.load(Ordering::Relaxed);
-            let idle = idlest(self.open.iter().map(last_active));
+            let last_active = self.open.iter().map(|one| one.state.last_active.get());
+            let idle = idlest(last_active);
             // One that has said all may wait for its answers, or be gone: without room
             // for others it is taken for gone.
             match idle.or_else(|| self.open.iter().position(Client::has_said_all)) {
@@ -176,18 +164,16 @@ impl Clients {
         }
     }
 
-    fn add(&mut self, asking: &Asking, stream: Tcp, addr: SocketAddr) {
-        let state = Arc::new(State {
-            last_active: AtomicU32::new(0),
-            start: self.start,
-            freed: Arc::clone(&self.freed),
+    fn add(&mut self, asking: &Rc<Asking>, stream: Tcp, addr: SocketAddr) {
+        let state = Rc::new(State {
+            last_active: Cell::new(Some(Instant::now())),
+            freed: Rc::clone(&self.freed),
         });
-        state.is_idle();
         let socket = stream.as_raw_fd();
-        let task = tokio::spawn(converse(asking.clone(), stream, addr, Arc::clone(&state)));
+        let task = spawn(converse(Rc::clone(asking), stream, addr, Rc::clone(&state)));
         self.open.push(Client {
             state,
-            task: task.abort_handle(),
+            task,
             socket,
         });
     }
@@ -195,34 +181,36 @@ impl Clients {
 
 /// Which of these, in the order in which they came, was active the longest ago;
 /// none while all are busy.
-fn idlest(last_active: impl Iterator<Item = u32>) -> Option<usize> {
-    let (at, time) = last_active.enumerate().min_by_key(|(_, time)| *time)?;
-    (time != BUSY).then_some(at)
+fn idlest(last_active: impl Iterator<Item = Option<Instant>>) -> Option<usize> {
+    let idle = last_active
+        .enumerate()
+        .filter_map(|(at, time)| Some((at, time?)));
+    idle.min_by_key(|(_, time)| *time).map(|(at, _)| at)
 }
 
 /// Answers what one client sends, some messages at a time (RFC 7766,
 /// section 6.2.1.1), in the order in which the answers come.
-async fn converse(asking: Asking, stream: Tcp, client: SocketAddr, state: Arc<State>) {
+async fn converse(asking: Rc<Asking>, stream: Tcp, client: SocketAddr, state: Rc<State>) {
     let (stream, mut replies) =
         TcpStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(stream), client, MAX_PIPELINED);
     let mut messages = TimeoutStream::new(stream, IDLE);
-    let mut open = JoinSet::new();
+    let mut open = Tasks(Vec::new());
     loop {
         tokio::select! {
-            message = messages.next(), if open.len() < MAX_PIPELINED => match message {
+            message = messages.next(), if open.0.len() < MAX_PIPELINED => match message {
                 Some(Ok(message)) => {
                     state.is_busy();
-                    open.spawn(answer(asking.clone(), message.into_parts().0, client));
+                    open.add(answer(&asking, message.into_parts().0, client));
                 }
                 Some(Err(_broken_or_idle)) => return,
                 None => break,
             },
-            Some(answer) = open.join_next() => {
-                if !pass_on(&mut replies, client, answer.ok().flatten()) {
+            Some(answer) = open.next() => {
+                if !pass_on(&mut replies, client, answer) {
                     return;
                 }
                 // The stream takes it before anybody else has a turn.
-                if open.is_empty() {
+                if open.0.is_empty() {
                     state.is_idle();
                 }
             }
@@ -230,9 +218,8 @@ async fn converse(asking: Asking, stream: Tcp, client: SocketAddr, state: Arc<St
     }
     // The client has said all it has to say, and still wants its answers. The
     // stream sends while it is asked for the next message, which never comes.
-    while let Some(answer) = open.join_next().await {
-        if !pass_on(&mut replies, client, answer.ok().flatten()) || messages.next().await.is_some()
-        {
+    while let Some(answer) = open.next().await {
+        if !pass_on(&mut replies, client, answer) || messages.next().await.is_some() {
             return;
         }
     }
@@ -244,16 +231,16 @@ fn pass_on(replies: &mut BufDnsStreamHandle, client: SocketAddr, answer: Option<
 }
 
 /// The answer to one message, none where it deserves none.
-async fn answer(asking: Asking, message: Vec<u8>, client: SocketAddr) -> Option<Vec<u8>> {
+async fn answer(asking: &Rc<Asking>, message: Vec<u8>, client: SocketAddr) -> Option<Vec<u8>> {
     let reason = match message::classify(&message) {
         Kind::Ignore => return None,
         Kind::Answer => Reason::Message,
-        Kind::Relay(question) => match lookup::ask(&asking, &message, question).await {
+        Kind::Relay(question) => match lookup::ask(asking, &message, question).await {
             Some(reply) => return Some(reply),
             None => Reason::NoServer,
         },
     };
-    let report: Arc<dyn Report> = asking.relay;
+    let report: Arc<dyn Report> = asking.relay.clone();
     answer::encode(&report, &message, client, Protocol::Tcp, reason)
 }
 
@@ -263,7 +250,10 @@ mod tests {
 
     #[test]
     fn the_one_that_is_idle_the_longest_makes_room_and_no_busy_one_does() {
-        let idlest = |times: &[u32]| idlest(times.iter().copied());
+        const BUSY: u64 = u64::MAX;
+        let start = Instant::now();
+        let time = |time| (time != BUSY).then(|| start + Duration::from_secs(time));
+        let idlest = |times: &[u64]| idlest(times.iter().copied().map(time));
         assert_eq!(idlest(&[5, 3, 9]), Some(1));
         assert_eq!(idlest(&[4, 4, 4]), Some(0), "the first that came");
         assert_eq!(idlest(&[BUSY, 7, BUSY]), Some(1));

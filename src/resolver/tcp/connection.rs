@@ -5,9 +5,10 @@
 //! has done its work, or that nobody waits for any more, says that it has nothing
 //! more to say and stays until the server says the same, within bounds.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::rc::Weak;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -28,7 +29,7 @@ const MAX_UNWANTED: usize = 128 * 1024;
 
 /// All that are open.
 #[derive(Default)]
-pub struct Connections(Mutex<Vec<Open>>);
+pub struct Connections(RefCell<Vec<Open>>);
 
 struct Open {
     task: AbortHandle,
@@ -39,7 +40,7 @@ impl Connections {
     /// Takes one in, while somebody holds what `awaited` belongs to. Bounds how
     /// many there are.
     pub fn add(&self, task: AbortHandle, awaited: Weak<()>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.borrow_mut();
         all.retain(|open| !open.task.is_finished());
         if all.len() >= MAX_OPEN {
             let unwanted = all.iter().position(|open| open.awaited.strong_count() == 0);

@@ -1,15 +1,14 @@
 //! One look-up over TCP: which server is asked when, and whose reply counts.
 
 use std::io;
-use std::sync::{Arc, Weak};
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 use tokio::time::{timeout, timeout_at};
 
-use super::Asking;
 use super::connection::Connection;
+use super::{Asking, Tasks, spawn};
 use crate::config::Server;
 use crate::resolver::in_flight::LIFETIME;
 use crate::resolver::message::{self, Question};
@@ -22,7 +21,7 @@ const ROUND_TRIPS: u32 = 2;
 /// Asks the best server, and the next one when it fails or is silent for longer
 /// than it should be. The first good reply counts; without any, the first failure
 /// does.
-pub async fn ask(asking: &Asking, query: &[u8], question: Question) -> Option<Vec<u8>> {
+pub async fn ask(asking: &Rc<Asking>, query: &[u8], question: Question) -> Option<Vec<u8>> {
     let start = Instant::now();
     let end = start + LIFETIME;
     let (order, at_once) = asking
@@ -35,15 +34,15 @@ pub async fn ask(asking: &Asking, query: &[u8], question: Question) -> Option<Ve
     }
     let mut failure = None;
     while Instant::now() < end {
-        if asked.waiting.is_empty() {
+        if asked.waiting.0.is_empty() {
             match left.next() {
                 Some(next) => asked.ask(next),
                 None => break,
             }
         }
         let due = asked.due.map_or(end, |due| due.min(end));
-        match timeout_at(due.into(), asked.waiting.join_next()).await {
-            Ok(Some(Ok(Ok(mut reply)))) => {
+        match timeout_at(due.into(), asked.waiting.next()).await {
+            Ok(Some(Ok(mut reply))) => {
                 message::set_id(&mut reply, message::id(query));
                 if !message::is_failure(&reply) {
                     return Some(reply);
@@ -63,26 +62,26 @@ pub async fn ask(asking: &Asking, query: &[u8], question: Question) -> Option<Ve
 /// The servers that one look-up has asked so far. When it ends, nobody waits for
 /// the others any more.
 struct Asked<'a> {
-    asking: &'a Asking,
-    query: Arc<[u8]>,
+    asking: &'a Rc<Asking>,
+    query: Rc<[u8]>,
     question: Question,
-    waiting: JoinSet<io::Result<Vec<u8>>>,
+    waiting: Tasks<'static, io::Result<Vec<u8>>>,
     /// The last one, and when it should have answered.
     last: Option<UpstreamId>,
     due: Option<Instant>,
-    awaited: Arc<()>,
+    awaited: Rc<()>,
 }
 
 impl<'a> Asked<'a> {
-    fn new(asking: &'a Asking, query: &[u8], question: Question) -> Self {
+    fn new(asking: &'a Rc<Asking>, query: &[u8], question: Question) -> Self {
         Self {
             asking,
             query: query.into(),
             question,
-            waiting: JoinSet::new(),
+            waiting: Tasks(Vec::new()),
             last: None,
             due: None,
-            awaited: Arc::default(),
+            awaited: Rc::default(),
         }
     }
 
@@ -90,14 +89,14 @@ impl<'a> Asked<'a> {
         self.last = Some(upstream.id);
         self.due = Some(Instant::now() + ROUND_TRIPS * upstream.patience());
         let one = One {
-            asking: self.asking.clone(),
-            query: Arc::clone(&self.query),
+            asking: Rc::clone(self.asking),
+            query: Rc::clone(&self.query),
             question: self.question,
             id: upstream.id,
             server: upstream.server,
         };
-        let awaited = Arc::downgrade(&self.awaited);
-        self.waiting.spawn(one.wait(awaited));
+        let awaited = Rc::downgrade(&self.awaited);
+        self.waiting.add(one.wait(awaited));
     }
 
     /// The last one has not answered in time. It may still do so.
@@ -114,8 +113,8 @@ impl<'a> Asked<'a> {
 
 /// One server, to be asked once.
 struct One {
-    asking: Asking,
-    query: Arc<[u8]>,
+    asking: Rc<Asking>,
+    query: Rc<[u8]>,
     question: Question,
     id: UpstreamId,
     server: Server,
@@ -125,13 +124,10 @@ impl One {
     /// Asks it as soon as there is a slot. The connection lives longer than the
     /// wait: see [`super::connection`].
     async fn wait(self, awaited: Weak<()>) -> io::Result<Vec<u8>> {
-        let Asking {
-            slots, connections, ..
-        } = self.asking.clone();
-        let _slot = slots.acquire().await.map_err(io::Error::other)?;
+        let asking = Rc::clone(&self.asking);
+        let _slot = asking.slots.acquire().await.map_err(io::Error::other)?;
         let (tell, told) = oneshot::channel();
-        let task = tokio::spawn(self.converse(tell));
-        connections.add(task.abort_handle(), awaited);
+        asking.connections.add(spawn(self.converse(tell)), awaited);
         told.await.map_err(io::Error::other)?
     }
 

@@ -9,9 +9,13 @@ mod clients;
 mod connection;
 mod lookup;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, spawn_local};
 
 use super::relay::Relay;
 use connection::Connections;
@@ -23,21 +27,74 @@ pub use clients::serve;
 const MAX_WAITING: usize = 16;
 
 /// How queries go on to servers; shared by all clients.
-#[derive(Clone)]
 struct Asking {
     relay: Arc<Relay>,
     mark: u32,
-    slots: Arc<Semaphore>,
-    connections: Arc<Connections>,
+    slots: Semaphore,
+    connections: Connections,
 }
 
 impl Asking {
-    fn new(relay: Arc<Relay>, mark: u32) -> Self {
+    fn new(relay: &Arc<Relay>, mark: u32) -> Self {
         Self {
-            relay,
+            relay: Arc::clone(relay),
             mark,
-            slots: Arc::new(Semaphore::new(MAX_WAITING)),
-            connections: Arc::default(),
+            slots: Semaphore::new(MAX_WAITING),
+            connections: Connections::default(),
         }
+    }
+}
+
+/// Something to be done, whatever its type: a runtime's code for a task is made for
+/// each type of future.
+type Task<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Starts what goes on by itself.
+fn spawn(task: impl Future<Output = ()> + 'static) -> AbortHandle {
+    let task: Task<'static, ()> = Box::pin(task);
+    spawn_local(task).abort_handle()
+}
+
+/// A few tasks that end with whoever waits for them.
+struct Tasks<'a, T>(Vec<Task<'a, T>>);
+
+impl<'a, T> Tasks<'a, T> {
+    fn add(&mut self, task: impl Future<Output = T> + 'a) {
+        self.0.push(Box::pin(task));
+    }
+
+    /// What the first one to end comes to; none where there are none. Nothing is
+    /// lost when the wait is given up.
+    async fn next(&mut self) -> Option<T> {
+        poll_fn(|context| {
+            for at in 0..self.0.len() {
+                if let Poll::Ready(outcome) = self.0[at].as_mut().poll(context) {
+                    drop(self.0.swap_remove(at));
+                    return Poll::Ready(Some(outcome));
+                }
+            }
+            if self.0.is_empty() {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    #[tokio::test]
+    async fn the_first_to_end_is_next() {
+        let mut tasks = Tasks(Vec::new());
+        assert_eq!(tasks.next().await, None);
+        tasks.add(pending());
+        tasks.add(ready(7));
+        assert_eq!(tasks.next().await, Some(7));
+        assert_eq!(tasks.0.len(), 1);
     }
 }
