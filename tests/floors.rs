@@ -32,10 +32,10 @@ const FLOORS: &[&[&str]] = &[
 /// Pure files, and what in their own folder does ask the kernel.
 const PURE: &[(&str, &[&str])] = &[
     ("config", &[]),
-    ("redirect/chain.rs", &["kernel", "transaction"]),
-    ("redirect/dns.rs", &["kernel", "transaction"]),
-    ("redirect/mark.rs", &["kernel", "transaction"]),
-    ("redirect/table.rs", &["kernel", "transaction"]),
+    ("redirect/chain.rs", &["kernel", "reading", "transaction"]),
+    ("redirect/dns.rs", &["kernel", "reading", "transaction"]),
+    ("redirect/mark.rs", &["kernel", "reading", "transaction"]),
+    ("redirect/table.rs", &["kernel", "reading", "transaction"]),
     ("routing/moved.rs", &["kernel", "keeper", "events"]),
     ("routing/obstacle.rs", &["kernel", "keeper", "events"]),
     ("routing/plan.rs", &["kernel", "keeper", "events"]),

@@ -108,7 +108,11 @@ impl Hook {
 impl Rule {
     /// The rule as nf_tables keeps it.
     pub fn exprs(&self) -> Vec<Expr> {
-        self.statements.iter().flat_map(Statement::exprs).collect()
+        let mut exprs = Vec::new();
+        for statement in &self.statements {
+            statement.add_to(&mut exprs);
+        }
+        exprs
     }
 }
 

@@ -1,10 +1,9 @@
 //! The chains that send the DNS of the groups to the resolver, and see to it that
 //! it goes nowhere else.
 
-use std::collections::BTreeSet;
-
 use super::chain::{Base, Chain, FIRST_OF_NAT, Hook, Kind, LATE, Rule};
 use super::mark::LOOPBACK;
+use super::set::Numbers;
 use super::statement::{Nfproto, Statement};
 
 /// The chain that redirects.
@@ -30,7 +29,7 @@ pub fn zone(port: u16) -> u16 {
 /// Answers find the flow without the zone, since only its first direction is in it. TCP
 /// is left out: a connection is new with its SYN, and what Linux sends for a socket that
 /// has gone, acknowledgements and resets, has no group any more and must find its flow.
-pub fn own_flows(gids: &BTreeSet<u32>, port: u16) -> Rule {
+pub fn own_flows(gids: &Numbers, port: u16) -> Rule {
     Rule {
         statements: vec![
             Statement::OfGroup(gids.clone()),
@@ -43,7 +42,7 @@ pub fn own_flows(gids: &BTreeSet<u32>, port: u16) -> Rule {
 
 /// Redirects the first packet of each flow, and address translation the rest. `names` are
 /// the groups' for the comment.
-pub fn redirect(names: &[&str], gids: &BTreeSet<u32>, port: u16) -> Chain {
+pub fn redirect(names: &[&str], gids: &Numbers, port: u16) -> Chain {
     Chain {
         name: REDIRECT,
         base: Some(Base {
@@ -66,7 +65,7 @@ pub fn redirect(names: &[&str], gids: &BTreeSet<u32>, port: u16) -> Chain {
 
 /// Stops the groups' DNS that does not go to the resolver: nobody has translated it
 /// (`notrack`), or its socket is bound to a device and takes it there all the same.
-pub fn guard(gids: &BTreeSet<u32>, port: u16, base: Base) -> Chain {
+pub fn guard(gids: &Numbers, port: u16, base: Base) -> Chain {
     let to_resolver = vec![
         Statement::Through(LOOPBACK.into()),
         Statement::To(port),
@@ -75,7 +74,7 @@ pub fn guard(gids: &BTreeSet<u32>, port: u16, base: Base) -> Chain {
     let all_others = vec![
         Statement::OfGroup(gids.clone()),
         Statement::TcpOrUdp,
-        Statement::ToAny([DNS_PORT, port].into()),
+        Statement::ToAny(Numbers::from(&[DNS_PORT.into(), port.into()][..])),
         Statement::Counter,
         Statement::Drop,
     ];

@@ -4,16 +4,14 @@
 //! Every expression works on register 1. What the kernel shows in another form
 //! than ours reads as [`Expr::Other`], which equals nothing that is wanted.
 
-use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::ops::AddAssign;
 
 use nftnl::Rule;
-use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Register, Verdict};
 use nftnl::nftnl_sys::{self as sys, libc};
-use nftnl::set::SetKey;
 
-use super::raw::Raw;
+use super::raw::{Raw, Value};
+use super::set::{Data, Set};
 use crate::netlink::Attrs;
 
 /// One expression of a rule.
@@ -39,13 +37,13 @@ pub enum Expr {
         xor: u32,
     },
     /// The register equals these bytes.
-    Equals(Vec<u8>),
+    Equals(Data),
     /// The register does not equal these bytes.
-    Differs(Vec<u8>),
+    Differs(Data),
     /// The register is in this set.
     In(Set),
     /// Loads these bytes into the register.
-    Load(Vec<u8>),
+    Load(Data),
     /// Writes the register into the packet's meta data.
     SetMeta(Meta),
     /// Loads what conntrack knows about the packet.
@@ -66,7 +64,7 @@ pub enum Expr {
     /// `drop`.
     Drop,
     /// `goto CHAIN`.
-    Goto(CString),
+    Goto(String),
     /// Anything else, by the name the kernel has for it.
     Other(String),
 }
@@ -161,53 +159,6 @@ impl Ct {
     }
 }
 
-/// A constant anonymous set, by what is in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Set {
-    /// Groups.
-    Gids(BTreeSet<u32>),
-    /// Transport protocols, IPPROTO_*.
-    Protocols(BTreeSet<u8>),
-    /// Ports.
-    Ports(BTreeSet<u16>),
-}
-
-/// A group as an element, nft's datatype `gid` (25), in host order.
-pub struct Gid(pub u32);
-
-/// A transport protocol as an element, nft's datatype `inet_proto` (12).
-pub struct Protocol(pub u8);
-
-/// A port as an element, nft's datatype `inet_service` (13), in network order.
-pub struct Port(pub u16);
-
-impl SetKey for Gid {
-    const TYPE: u32 = 25;
-    const LEN: u32 = 4;
-
-    fn data(&self) -> Box<[u8]> {
-        Box::new(self.0.to_ne_bytes())
-    }
-}
-
-impl SetKey for Protocol {
-    const TYPE: u32 = 12;
-    const LEN: u32 = 1;
-
-    fn data(&self) -> Box<[u8]> {
-        Box::new([self.0])
-    }
-}
-
-impl SetKey for Port {
-    const TYPE: u32 = 13;
-    const LEN: u32 = 2;
-
-    fn data(&self) -> Box<[u8]> {
-        Box::new(self.0.to_be_bytes())
-    }
-}
-
 /// The attributes of expressions, all numbers in network order
 /// (linux/netfilter/nf_tables.h).
 mod attr {
@@ -250,7 +201,11 @@ mod attr {
     pub const CT_SREG: u16 = 4;
 }
 
-const REG_1: Option<u32> = Some(Register::Reg1 as u32);
+/// nft's name for anonymous sets; the kernel puts a number in.
+pub const SET_NAME: &CStr = c"__set%d";
+/// The register that all work on.
+const REGISTER: u32 = libc::NFT_REG_1 as u32;
+const REG_1: Option<u32> = Some(REGISTER);
 /// A port is given (NF_NAT_RANGE_PROTO_SPECIFIED of linux/netfilter/nf_nat.h).
 const PROTO_SPECIFIED: u32 = 2;
 /// NFT_RT_NEXTHOP6 of linux/netfilter/nf_tables.h.
@@ -261,7 +216,7 @@ const ORIGINAL: u8 = 0;
 impl Expr {
     /// Reads one element of NFTA_RULE_EXPRESSIONS; `sets` knows the sets of
     /// the table by name.
-    pub fn read(attrs: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Self {
+    pub fn read(attrs: Attrs, sets: &dyn Fn(&[u8]) -> Option<Set>) -> Self {
         let name = attrs.name(attr::EXPR_NAME).unwrap_or_default();
         let data = attrs.nest(attr::EXPR_DATA);
         let known = match name {
@@ -302,7 +257,7 @@ impl Expr {
 
     fn read_cmp(data: Attrs) -> Option<Self> {
         (data.u32(attr::CMP_SREG) == REG_1).then_some(())?;
-        let value = data.nest(attr::CMP_DATA).get(attr::DATA_VALUE)?.to_owned();
+        let value = Data::new(data.nest(attr::CMP_DATA).get(attr::DATA_VALUE)?)?;
         match libc::c_int::try_from(data.u32(attr::CMP_OP)?).ok()? {
             libc::NFT_CMP_EQ => Some(Self::Equals(value)),
             libc::NFT_CMP_NEQ => Some(Self::Differs(value)),
@@ -325,7 +280,7 @@ impl Expr {
         })
     }
 
-    fn read_lookup(data: Attrs, sets: impl Fn(&[u8]) -> Option<Set>) -> Option<Self> {
+    fn read_lookup(data: Attrs, sets: &dyn Fn(&[u8]) -> Option<Set>) -> Option<Self> {
         let inverted = data.u32(attr::LOOKUP_FLAGS).is_some_and(|flags| flags != 0);
         (data.u32(attr::LOOKUP_SREG) == REG_1 && !inverted).then_some(())?;
         sets(data.name(attr::LOOKUP_SET)?).map(Self::In)
@@ -359,13 +314,13 @@ impl Expr {
                 libc::NF_DROP => Some(Self::Drop),
                 libc::NFT_GOTO => {
                     let chain = verdict.name(attr::VERDICT_CHAIN)?;
-                    CString::new(chain).ok().map(Self::Goto)
+                    Some(Self::Goto(String::from_utf8_lossy(chain).into_owned()))
                 }
                 _ => None,
             };
         }
         (Some(register) == REG_1).then_some(())?;
-        Some(Self::Load(loaded.get(attr::DATA_VALUE)?.to_owned()))
+        Data::new(loaded.get(attr::DATA_VALUE)?).map(Self::Load)
     }
 
     /// The kernel shows one port as a range of one.
@@ -376,72 +331,137 @@ impl Expr {
         (min == REG_1 && max == REG_1 && flags == Some(PROTO_SPECIFIED)).then_some(Self::Redirect)
     }
 
-    /// Appends the expression to a rule. [`Expr::In`] is not done here, since it
-    /// needs the set; [`Expr::Other`] is only ever read.
-    pub fn add_to(&self, rule: &mut Rule) {
-        let reg_1 = Register::Reg1.to_raw();
+    /// Appends the expression to a rule; `set` is the number of the set for
+    /// [`Expr::In`]. [`Expr::Other`] is only ever read.
+    pub fn add_to(&self, rule: &mut Rule, set: u32) {
+        let to = |attribute| (attribute, Value::U32(REGISTER));
+        let verdict = (
+            sys::NFTNL_EXPR_IMM_DREG,
+            Value::U32(libc::NFT_REG_VERDICT as u32),
+        );
+        let code = |code| (sys::NFTNL_EXPR_IMM_VERDICT, number(code));
+        let mut add = |name, attributes: &[_]| rule.add_expr(&Raw { name, attributes });
         match self {
-            Self::Meta(meta) => rule.add_expr(
-                &Raw::new(c"meta")
-                    .u32(sys::NFTNL_EXPR_META_KEY, meta.key())
-                    .u32(sys::NFTNL_EXPR_META_DREG, reg_1),
+            Self::Meta(meta) => add(
+                c"meta",
+                &[
+                    (sys::NFTNL_EXPR_META_KEY, Value::U32(meta.key())),
+                    to(sys::NFTNL_EXPR_META_DREG),
+                ],
             ),
-            Self::SetMeta(meta) => rule.add_expr(
-                &Raw::new(c"meta")
-                    .u32(sys::NFTNL_EXPR_META_KEY, meta.key())
-                    .u32(sys::NFTNL_EXPR_META_SREG, reg_1),
+            Self::SetMeta(meta) => add(
+                c"meta",
+                &[
+                    (sys::NFTNL_EXPR_META_KEY, Value::U32(meta.key())),
+                    to(sys::NFTNL_EXPR_META_SREG),
+                ],
             ),
             Self::Payload {
                 header,
                 offset,
                 length,
-            } => rule.add_expr(
-                &Raw::new(c"payload")
-                    .u32(sys::NFTNL_EXPR_PAYLOAD_BASE, header.base())
-                    .u32(sys::NFTNL_EXPR_PAYLOAD_OFFSET, *offset)
-                    .u32(sys::NFTNL_EXPR_PAYLOAD_LEN, *length)
-                    .u32(sys::NFTNL_EXPR_PAYLOAD_DREG, reg_1),
+            } => add(
+                c"payload",
+                &[
+                    (sys::NFTNL_EXPR_PAYLOAD_BASE, Value::U32(header.base())),
+                    (sys::NFTNL_EXPR_PAYLOAD_OFFSET, Value::U32(*offset)),
+                    (sys::NFTNL_EXPR_PAYLOAD_LEN, Value::U32(*length)),
+                    to(sys::NFTNL_EXPR_PAYLOAD_DREG),
+                ],
             ),
-            Self::Ct(ct) => rule.add_expr(
-                &Raw::new(c"ct")
-                    .u32(sys::NFTNL_EXPR_CT_KEY, ct.key())
-                    .u32(sys::NFTNL_EXPR_CT_DREG, reg_1),
+            Self::Ct(ct) => add(
+                c"ct",
+                &[
+                    (sys::NFTNL_EXPR_CT_KEY, Value::U32(ct.key())),
+                    to(sys::NFTNL_EXPR_CT_DREG),
+                ],
             ),
-            Self::Nexthop6 => rule.add_expr(
-                &Raw::new(c"rt")
-                    .u32(sys::NFTNL_EXPR_RT_KEY, NEXTHOP6)
-                    .u32(sys::NFTNL_EXPR_RT_DREG, reg_1),
+            Self::Nexthop6 => add(
+                c"rt",
+                &[
+                    (sys::NFTNL_EXPR_RT_KEY, Value::U32(NEXTHOP6)),
+                    to(sys::NFTNL_EXPR_RT_DREG),
+                ],
             ),
-            Self::Bitwise { mask, xor } => rule.add_expr(&Bitwise::new(*mask, *xor)),
-            Self::Equals(value) => rule.add_expr(&Cmp::new(CmpOp::Eq, value.as_slice())),
-            Self::Differs(value) => rule.add_expr(&Cmp::new(CmpOp::Neq, value.as_slice())),
-            Self::Load(value) => {
-                rule.add_expr(
-                    &Raw::new(c"immediate")
-                        .u32(sys::NFTNL_EXPR_IMM_DREG, reg_1)
-                        .bytes(sys::NFTNL_EXPR_IMM_DATA, value),
-                );
+            Self::Bitwise { mask, xor } => add(
+                c"bitwise",
+                &[
+                    to(sys::NFTNL_EXPR_BITWISE_SREG),
+                    to(sys::NFTNL_EXPR_BITWISE_DREG),
+                    (sys::NFTNL_EXPR_BITWISE_LEN, Value::U32(4)),
+                    (
+                        sys::NFTNL_EXPR_BITWISE_MASK,
+                        Value::Bytes(&mask.to_ne_bytes()),
+                    ),
+                    (
+                        sys::NFTNL_EXPR_BITWISE_XOR,
+                        Value::Bytes(&xor.to_ne_bytes()),
+                    ),
+                ],
+            ),
+            Self::Equals(value) | Self::Differs(value) => add(
+                c"cmp",
+                &[
+                    to(sys::NFTNL_EXPR_CMP_SREG),
+                    (
+                        sys::NFTNL_EXPR_CMP_OP,
+                        number(match self {
+                            Self::Equals(_) => libc::NFT_CMP_EQ,
+                            _ => libc::NFT_CMP_NEQ,
+                        }),
+                    ),
+                    (sys::NFTNL_EXPR_CMP_DATA, Value::Bytes(value.as_slice())),
+                ],
+            ),
+            Self::In(_) => add(
+                c"lookup",
+                &[
+                    to(sys::NFTNL_EXPR_LOOKUP_SREG),
+                    name(sys::NFTNL_EXPR_LOOKUP_SET, SET_NAME),
+                    (sys::NFTNL_EXPR_LOOKUP_SET_ID, Value::U32(set)),
+                ],
+            ),
+            Self::Load(value) => add(
+                c"immediate",
+                &[
+                    to(sys::NFTNL_EXPR_IMM_DREG),
+                    (sys::NFTNL_EXPR_IMM_DATA, Value::Bytes(value.as_slice())),
+                ],
+            ),
+            Self::SetOriginalZone => add(
+                c"ct",
+                &[
+                    (sys::NFTNL_EXPR_CT_KEY, number(libc::NFT_CT_ZONE)),
+                    to(sys::NFTNL_EXPR_CT_SREG),
+                    (sys::NFTNL_EXPR_CT_DIR, Value::U8(ORIGINAL)),
+                ],
+            ),
+            Self::Counter => add(c"counter", &[]),
+            Self::Redirect => add(
+                c"redir",
+                &[
+                    to(sys::NFTNL_EXPR_REDIR_REG_PROTO_MIN),
+                    (sys::NFTNL_EXPR_REDIR_FLAGS, Value::U32(PROTO_SPECIFIED)),
+                ],
+            ),
+            Self::Accept => add(c"immediate", &[verdict, code(libc::NF_ACCEPT)]),
+            Self::Drop => add(c"immediate", &[verdict, code(libc::NF_DROP)]),
+            Self::Goto(chain) => {
+                let chain = CString::new(chain.as_str()).unwrap_or_default();
+                let chain = name(sys::NFTNL_EXPR_IMM_CHAIN, &chain);
+                add(c"immediate", &[verdict, chain, code(libc::NFT_GOTO)]);
             }
-            Self::SetOriginalZone => rule.add_expr(
-                &Raw::new(c"ct")
-                    .u32(sys::NFTNL_EXPR_CT_KEY, libc::NFT_CT_ZONE as u32)
-                    .u32(sys::NFTNL_EXPR_CT_SREG, reg_1)
-                    .u8(sys::NFTNL_EXPR_CT_DIR, ORIGINAL),
-            ),
-            Self::Counter => rule.add_expr(&Counter),
-            Self::Redirect => rule.add_expr(
-                &Raw::new(c"redir")
-                    .u32(sys::NFTNL_EXPR_REDIR_REG_PROTO_MIN, reg_1)
-                    .u32(sys::NFTNL_EXPR_REDIR_FLAGS, PROTO_SPECIFIED),
-            ),
-            Self::Accept => rule.add_expr(&Verdict::Accept),
-            Self::Drop => rule.add_expr(&Verdict::Drop),
-            Self::Goto(chain) => rule.add_expr(&Verdict::Goto {
-                chain: chain.clone(),
-            }),
-            Self::In(_) | Self::Other(_) => {}
+            Self::Other(_) => {}
         }
     }
+}
+
+fn number(value: libc::c_int) -> Value<'static> {
+    Value::U32(value.cast_unsigned())
+}
+
+fn name(attribute: u32, name: &CStr) -> (u32, Value<'_>) {
+    (attribute, Value::Bytes(name.to_bytes_with_nul()))
 }
 
 /// What counters have counted.

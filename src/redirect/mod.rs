@@ -19,6 +19,8 @@ mod kernel;
 mod mark;
 mod objects;
 mod raw;
+mod reading;
+mod set;
 mod statement;
 mod table;
 mod transaction;
@@ -139,7 +141,7 @@ impl Reconciler {
     /// # Errors
     /// A kernel without nftables; no permission.
     pub fn present(&mut self) -> Result<Option<Present>, Error> {
-        self.kernel.read(|_| false)
+        self.kernel.read(&|_| false)
     }
 
     /// Makes the kernel's table what it must be, in one transaction, unless it is.
@@ -149,7 +151,7 @@ impl Reconciler {
     pub fn sync(&mut self, table: &Table) -> Result<Outcome, Error> {
         let objects = table.objects();
         let is_right = |present: &Present| present.objects == objects;
-        let present = self.kernel.read(is_right)?;
+        let present = self.kernel.read(&is_right)?;
         match plan(&objects, present.as_ref()) {
             Plan::Keep => return Ok(Outcome::Unchanged),
             Plan::Replace => self.kernel.replace(table)?,
@@ -160,7 +162,7 @@ impl Reconciler {
             },
         }
         // A table that never reads as it was written would be written at every look.
-        let written = self.kernel.read(is_right)?;
+        let written = self.kernel.read(&is_right)?;
         match plan(&objects, written.as_ref()) {
             Plan::Keep => Ok(Outcome::Written),
             Plan::Create | Plan::Replace => Err(Error::NotKept),

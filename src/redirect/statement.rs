@@ -2,17 +2,14 @@
 //! it and which expressions nf_tables makes of it, in one place, so that the text
 //! for fw4 and the table in the kernel cannot differ.
 
-use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::fmt;
 
 use nftnl::nftnl_sys::libc;
 
-use super::expr::{Ct, Expr, Header, Meta, Set};
+use super::expr::{Ct, Expr, Header, Meta};
+use super::set::{Data, Elements, Numbers, Set};
 use crate::config::Mark;
 
-/// IFNAMSIZ of linux/if.h.
-const NAME_LEN: usize = libc::IFNAMSIZ;
 const TCP: u8 = libc::IPPROTO_TCP as u8;
 const UDP: u8 = libc::IPPROTO_UDP as u8;
 /// In the upper half of a packet's priority while it is remembered that the packet
@@ -24,7 +21,7 @@ const TAG_BITS: u32 = 0xffff_0000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
     /// The socket was made by a process of one of these groups, at least one.
-    OfGroup(BTreeSet<u32>),
+    OfGroup(Numbers),
     /// TCP or UDP.
     TcpOrUdp,
     /// UDP to this port.
@@ -32,7 +29,7 @@ pub enum Statement {
     /// To this port, of whatever transport protocol has ports.
     To(u16),
     /// To one of these ports, at least one.
-    ToAny(BTreeSet<u16>),
+    ToAny(Numbers),
     /// The packet has this mark.
     Marked(Mark),
     /// The packet has another mark, or none.
@@ -148,99 +145,99 @@ struct Icmp {
 }
 
 impl Statement {
-    /// The expressions, in their order.
-    pub fn exprs(&self) -> Vec<Expr> {
+    /// Appends the expressions, in their order.
+    pub fn add_to(&self, exprs: &mut Vec<Expr>) {
+        let mut add = |more: &[Expr]| exprs.extend_from_slice(more);
         match self {
-            Self::OfGroup(gids) => {
-                let one = |gid: u32| gid.to_ne_bytes().to_vec();
-                vec![Expr::Meta(Meta::SkGid), among(gids, one, Set::Gids)]
+            Self::OfGroup(gids) => add(&[Expr::Meta(Meta::SkGid), among(Elements::Gids, gids)]),
+            Self::TcpOrUdp => {
+                let both = Numbers::from(&[TCP.into(), UDP.into()][..]);
+                add(&[Expr::Meta(Meta::L4Proto), among(Elements::Protocols, &both)]);
             }
-            Self::TcpOrUdp => vec![
+            Self::UdpTo(port) => add(&[
                 Expr::Meta(Meta::L4Proto),
-                Expr::In(Set::Protocols([TCP, UDP].into())),
-            ],
-            Self::UdpTo(port) => {
-                let udp = [Expr::Meta(Meta::L4Proto), Expr::Equals(vec![UDP])];
-                [udp.to_vec(), Self::To(*port).exprs()].concat()
+                Expr::Equals([UDP].into()),
+                DESTINATION_PORT,
+                Expr::Equals(port.to_be_bytes().into()),
+            ]),
+            Self::To(port) => add(&[DESTINATION_PORT, Expr::Equals(port.to_be_bytes().into())]),
+            Self::ToAny(ports) => add(&[DESTINATION_PORT, among(Elements::Ports, ports)]),
+            Self::Marked(mark) | Self::NotMarked(mark) => {
+                let value = mark.value.to_ne_bytes().into();
+                add(&[Expr::Meta(Meta::Mark)]);
+                if mark.mask != u32::MAX {
+                    add(&[leave(mark.mask)]);
+                }
+                add(&[match self {
+                    Self::Marked(_) => Expr::Equals(value),
+                    _ => Expr::Differs(value),
+                }]);
             }
-            Self::To(port) => vec![DESTINATION_PORT, Expr::Equals(port.to_be_bytes().into())],
-            Self::ToAny(ports) => {
-                let one = |port: u16| port.to_be_bytes().to_vec();
-                vec![DESTINATION_PORT, among(ports, one, Set::Ports)]
-            }
-            Self::Marked(mark) => {
-                let equals = Expr::Equals(mark.value.to_ne_bytes().into());
-                [bits_of(*mark), vec![equals]].concat()
-            }
-            Self::NotMarked(mark) => {
-                let differs = Expr::Differs(mark.value.to_ne_bytes().into());
-                [bits_of(*mark), vec![differs]].concat()
-            }
-            Self::Sent => vec![
+            Self::Sent => add(&[
                 Expr::Meta(Meta::SkUid),
                 Expr::Differs(NOBODY.to_ne_bytes().into()),
-            ],
-            Self::OfOwnFlow => vec![
+            ]),
+            Self::OfOwnFlow => add(&[
                 Expr::Ct(Ct::State),
                 leave(ESTABLISHED | NEW),
-                Expr::Differs(vec![0; 4]),
+                Expr::Differs([0; 4].into()),
                 Expr::Ct(Ct::Direction),
-                Expr::Equals(vec![0]),
-            ],
-            Self::ByIpv6Router => vec![
+                Expr::Equals([0].into()),
+            ]),
+            Self::ByIpv6Router => add(&[
                 Expr::Meta(Meta::NfProto),
-                Expr::Equals(vec![Nfproto::Ipv6.number()]),
+                Expr::Equals([Nfproto::Ipv6.number()].into()),
                 IPV6_DESTINATION,
                 Expr::Differs(LINK_LOCAL.into()),
                 Expr::Nexthop6,
                 Expr::Equals(LINK_LOCAL.into()),
-            ],
-            Self::OfFamily(family) => vec![
+            ]),
+            Self::OfFamily(family) => add(&[
                 Expr::Meta(Meta::NfProto),
-                Expr::Equals(vec![family.number()]),
-            ],
+                Expr::Equals([family.number()].into()),
+            ]),
             Self::Through(device) => {
-                vec![Expr::Meta(Meta::OifName), Expr::Equals(padded(device))]
+                add(&[Expr::Meta(Meta::OifName), Expr::Equals(padded(device))]);
             }
             Self::NotThrough(device) => {
-                vec![Expr::Meta(Meta::OifName), Expr::Differs(padded(device))]
+                add(&[Expr::Meta(Meta::OifName), Expr::Differs(padded(device))]);
             }
             Self::UnreachableAbout {
                 family,
                 source_port,
-            } => unreachable_about(*family, *source_port),
-            Self::Untagged => has_tag(0),
-            Self::Tagged => has_tag(TAG),
-            Self::Tag => vec![
+            } => add(&unreachable_about(*family, *source_port)),
+            Self::Untagged => add(&has_tag(0)),
+            Self::Tagged => add(&has_tag(TAG)),
+            Self::Tag => add(&[
                 Expr::Meta(Meta::Priority),
                 replace(TAG, TAG),
                 Expr::SetMeta(Meta::Priority),
-            ],
-            Self::Untag => vec![
+            ]),
+            Self::Untag => add(&[
                 Expr::Meta(Meta::Priority),
                 leave(!TAG_BITS),
                 Expr::SetMeta(Meta::Priority),
-            ],
+            ]),
             // nft has no look at the old mark when none of it stays.
-            Self::SetMark(mark) if mark.mask == u32::MAX => vec![
+            Self::SetMark(mark) if mark.mask == u32::MAX => add(&[
                 Expr::Load(mark.value.to_ne_bytes().into()),
                 Expr::SetMeta(Meta::Mark),
-            ],
-            Self::SetMark(mark) => vec![
+            ]),
+            Self::SetMark(mark) => add(&[
                 Expr::Meta(Meta::Mark),
                 replace(mark.mask, mark.value),
                 Expr::SetMeta(Meta::Mark),
-            ],
+            ]),
             Self::OriginalZone(zone) => {
-                vec![Expr::Load(zone.to_ne_bytes().into()), Expr::SetOriginalZone]
+                add(&[Expr::Load(zone.to_ne_bytes().into()), Expr::SetOriginalZone])
             }
-            Self::Counter => vec![Expr::Counter],
+            Self::Counter => add(&[Expr::Counter]),
             Self::RedirectTo(port) => {
-                vec![Expr::Load(port.to_be_bytes().into()), Expr::Redirect]
+                add(&[Expr::Load(port.to_be_bytes().into()), Expr::Redirect]);
             }
-            Self::Accept => vec![Expr::Accept],
-            Self::Drop => vec![Expr::Drop],
-            Self::Goto(chain) => vec![Expr::Goto(CString::new(*chain).unwrap_or_default())],
+            Self::Accept => add(&[Expr::Accept]),
+            Self::Drop => add(&[Expr::Drop]),
+            Self::Goto(chain) => add(&[Expr::Goto((*chain).into())]),
         }
     }
 }
@@ -265,23 +262,14 @@ const NOBODY: u32 = u32::MAX;
 const ESTABLISHED: u32 = 2;
 const NEW: u32 = 8;
 
-/// The bits of the packet mark that count.
-fn bits_of(mark: Mark) -> Vec<Expr> {
-    let bits = (mark.mask != u32::MAX).then_some(leave(mark.mask));
-    std::iter::once(Expr::Meta(Meta::Mark))
-        .chain(bits)
-        .collect()
-}
-
 /// nft needs no set for one element.
-fn among<T: Copy + Ord>(
-    all: &BTreeSet<T>,
-    bytes: impl Fn(T) -> Vec<u8>,
-    set: impl Fn(BTreeSet<T>) -> Set,
-) -> Expr {
-    match all.first() {
-        Some(&one) if all.len() == 1 => Expr::Equals(bytes(one)),
-        _ => Expr::In(set(all.clone())),
+fn among(of: Elements, numbers: &Numbers) -> Expr {
+    match numbers.as_slice() {
+        [one] => Expr::Equals(of.data(*one)),
+        _ => Expr::In(Set {
+            of,
+            numbers: numbers.clone(),
+        }),
     }
 }
 
@@ -298,37 +286,40 @@ fn replace(mask: u32, value: u32) -> Expr {
     }
 }
 
-fn has_tag(tag: u32) -> Vec<Expr> {
-    vec![
+fn has_tag(tag: u32) -> [Expr; 3] {
+    [
         Expr::Meta(Meta::Priority),
         leave(TAG_BITS),
         Expr::Equals(tag.to_ne_bytes().into()),
     ]
 }
 
-/// A device's name as nf_tables compares it.
-fn padded(device: &str) -> Vec<u8> {
-    let mut name = device.as_bytes().to_vec();
-    name.resize(NAME_LEN, 0);
-    name
+/// A device's name as nf_tables compares it: filled up. The configuration has none that
+/// is longer, nor has the kernel.
+fn padded(device: &str) -> Data {
+    let mut name = [0; libc::IFNAMSIZ];
+    for (to, from) in name.iter_mut().zip(device.bytes()) {
+        *to = from;
+    }
+    name.into()
 }
 
-fn unreachable_about(family: Nfproto, source_port: u16) -> Vec<Expr> {
+fn unreachable_about(family: Nfproto, source_port: u16) -> [Expr; 10] {
     let icmp = family.icmp();
     let at = |offset, length| Expr::Payload {
         header: Header::Transport,
         offset,
         length,
     };
-    vec![
+    [
         Expr::Meta(Meta::NfProto),
-        Expr::Equals(vec![family.number()]),
+        Expr::Equals([family.number()].into()),
         Expr::Meta(Meta::L4Proto),
-        Expr::Equals(vec![icmp.protocol]),
+        Expr::Equals([icmp.protocol].into()),
         at(0, 2),
         Expr::Equals(icmp.port_unreachable.into()),
         at(icmp.inner_protocol, 1),
-        Expr::Equals(vec![UDP]),
+        Expr::Equals([UDP].into()),
         at(icmp.inner_source_port, 2),
         Expr::Equals(source_port.to_be_bytes().into()),
     ]
@@ -338,11 +329,11 @@ fn unreachable_about(family: Nfproto, source_port: u16) -> Vec<Expr> {
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OfGroup(gids) => write!(f, "meta skgid {}", listed(gids)),
+            Self::OfGroup(gids) => write!(f, "meta skgid {gids}"),
             Self::TcpOrUdp => write!(f, "meta l4proto {{ tcp, udp }}"),
             Self::UdpTo(port) => write!(f, "udp dport {port}"),
             Self::To(port) => write!(f, "th dport {port}"),
-            Self::ToAny(ports) => write!(f, "th dport {}", listed(ports)),
+            Self::ToAny(ports) => write!(f, "th dport {ports}"),
             Self::Marked(Mark { value, mask }) if *mask == u32::MAX => {
                 write!(f, "meta mark {value:#010x}")
             }
@@ -415,14 +406,6 @@ impl fmt::Display for Statement {
     }
 }
 
-fn listed<T: fmt::Display>(all: &BTreeSet<T>) -> String {
-    let all: Vec<String> = all.iter().map(T::to_string).collect();
-    match all.as_slice() {
-        [one] => one.clone(),
-        all => format!("{{ {} }}", all.join(", ")),
-    }
-}
-
 /// At its end an asterisk would stand for any other end.
 fn quoted(device: &str) -> String {
     match device.strip_suffix('*') {
@@ -435,54 +418,63 @@ fn quoted(device: &str) -> String {
 mod tests {
     use super::*;
 
+    fn exprs(statement: &Statement) -> Vec<Expr> {
+        let mut exprs = Vec::new();
+        statement.add_to(&mut exprs);
+        exprs
+    }
+
     #[test]
     fn ports_are_in_network_order_and_groups_marks_and_zones_in_the_hosts() {
         let gid = 0x0001_0203_u32;
         assert_eq!(
-            Statement::OfGroup([gid].into()).exprs(),
+            exprs(&Statement::OfGroup(Numbers::from(&[gid][..]))),
             [
                 Expr::Meta(Meta::SkGid),
                 Expr::Equals(gid.to_ne_bytes().into())
             ]
         );
         assert_eq!(
-            Statement::OfGroup([801, 800].into()).exprs()[1],
-            Expr::In(Set::Gids([800, 801].into()))
+            exprs(&Statement::OfGroup(Numbers::from(&[801, 800][..])))[1],
+            Expr::In(Set {
+                of: Elements::Gids,
+                numbers: Numbers::from(&[800, 801][..]),
+            })
         );
         assert_eq!(
-            Statement::UdpTo(0x1234).exprs(),
+            exprs(&Statement::UdpTo(0x1234)),
             [
                 Expr::Meta(Meta::L4Proto),
-                Expr::Equals(vec![17]),
+                Expr::Equals([17].into()),
                 DESTINATION_PORT,
-                Expr::Equals(vec![0x12, 0x34]),
+                Expr::Equals([0x12, 0x34].into()),
             ]
         );
         assert_eq!(
-            Statement::RedirectTo(0x1234).exprs(),
-            [Expr::Load(vec![0x12, 0x34]), Expr::Redirect]
+            exprs(&Statement::RedirectTo(0x1234)),
+            [Expr::Load([0x12, 0x34].into()), Expr::Redirect]
         );
         assert_eq!(
-            Statement::OriginalZone(0x1234).exprs()[0],
+            exprs(&Statement::OriginalZone(0x1234))[0],
             Expr::Load(0x1234_u16.to_ne_bytes().into())
         );
         assert_eq!(
-            Statement::NotThrough("wan".into()).exprs()[1],
-            Expr::Differs(b"wan\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec())
+            exprs(&Statement::NotThrough("wan".into()))[1],
+            Expr::Differs((*b"wan\0\0\0\0\0\0\0\0\0\0\0\0\0").into())
         );
     }
 
     #[test]
     fn a_mark_is_some_bits_or_all() {
-        let exprs = |mark: Mark| (Statement::Marked(mark), Statement::SetMark(mark));
+        let both = |mark: Mark| (Statement::Marked(mark), Statement::SetMark(mark));
         let (value, mask) = (0x10_u32, 0xf0);
-        let (matches, sets) = exprs(Mark { value, mask });
+        let (matches, sets) = both(Mark { value, mask });
         assert_eq!(matches.to_string(), "meta mark & 0x000000f0 == 0x00000010");
         let and = Expr::Bitwise { mask, xor: 0 };
-        let bytes = value.to_ne_bytes().to_vec();
+        let bytes = Data::from(value.to_ne_bytes());
         assert_eq!(
-            matches.exprs(),
-            [Expr::Meta(Meta::Mark), and, Expr::Equals(bytes.clone())]
+            exprs(&matches),
+            [Expr::Meta(Meta::Mark), and, Expr::Equals(bytes)]
         );
         assert_eq!(
             sets.to_string(),
@@ -493,24 +485,24 @@ mod tests {
             xor: value,
         };
         assert_eq!(
-            sets.exprs(),
+            exprs(&sets),
             [Expr::Meta(Meta::Mark), bits, Expr::SetMeta(Meta::Mark)]
         );
-        let (matches, sets) = exprs(Mark {
+        let (matches, sets) = both(Mark {
             value,
             mask: u32::MAX,
         });
         assert_eq!(matches.to_string(), "meta mark 0x00000010");
-        assert_eq!(matches.exprs().len(), 2);
+        assert_eq!(exprs(&matches).len(), 2);
         assert_eq!(sets.to_string(), "meta mark set 0x00000010");
-        assert_eq!(sets.exprs(), [Expr::Load(bytes), Expr::SetMeta(Meta::Mark)]);
+        assert_eq!(exprs(&sets), [Expr::Load(bytes), Expr::SetMeta(Meta::Mark)]);
         let whole = Statement::SetMark(Mark { value: 1, mask: 1 });
         assert_eq!(whole.to_string(), "meta mark set meta mark | 0x00000001");
     }
 
     #[test]
     fn what_is_remembered_takes_nothing_from_the_priority() {
-        let priority = |statement: Statement, old: u32| match statement.exprs()[..] {
+        let priority = |statement: Statement, old: u32| match exprs(&statement)[..] {
             [
                 _,
                 Expr::Bitwise { mask, xor },

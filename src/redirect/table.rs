@@ -1,10 +1,10 @@
 //! The wanted table, a pure value: in nft language, and as what nf_tables keeps.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::chain::{Base, Chain, EARLY, Hook, Kind};
 use super::objects::Objects;
+use super::set::Numbers;
 use super::{dns, mark};
 use crate::config::Config;
 
@@ -37,7 +37,7 @@ impl Table {
     /// the same number, the first counts. Without any, nothing is redirected; what is
     /// marked is guarded all the same.
     pub fn new(mut groups: Vec<Group>, config: &Config, devices: &[String]) -> Self {
-        let mut gids = BTreeSet::new();
+        let mut gids = Numbers::default();
         groups.retain(|group| gids.insert(group.gid));
         Self {
             chains: chains(&groups, &gids, config, devices),
@@ -67,12 +67,7 @@ impl Table {
     }
 }
 
-fn chains(
-    groups: &[Group],
-    gids: &BTreeSet<u32>,
-    config: &Config,
-    devices: &[String],
-) -> Vec<Chain> {
+fn chains(groups: &[Group], gids: &Numbers, config: &Config, devices: &[String]) -> Vec<Chain> {
     let (routing, port) = (&config.routing, config.resolver.port);
     let filter = |hook| Base {
         kind: Kind::Filter,

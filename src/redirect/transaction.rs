@@ -3,19 +3,17 @@
 
 use std::ffi::{CStr, CString, c_void};
 
-use nftnl::expr::Lookup;
 use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::set::{Set as NftSet, SetKey};
 use nftnl::{Batch, ChainType, MsgType, NlMsg, Policy, ProtoFamily};
 
 use super::chain::{self, Base, Chain, Kind};
 use super::error::{Error, Step};
-use super::expr::{Expr, Gid, Port, Protocol, Set};
+use super::expr::{Expr, SET_NAME};
+use super::set::{Data, Set};
 use super::table::{COMMENT, NAME, Table};
 use crate::netlink::Netlink;
 
-/// nft's name for anonymous sets; the kernel puts a number in.
-const SET_NAME: &CStr = c"__set%d";
 /// NFTA_TABLE_USERDATA of linux/netfilter/nf_tables.h.
 const TABLE_USERDATA: u16 = 6;
 
@@ -105,42 +103,26 @@ impl Transaction {
             let _ = nf_rule.set_comment(c_string(comment));
         }
         for expr in rule.exprs() {
-            match expr {
-                Expr::In(set) => nf_rule.add_expr(&self.add_set(table, &set)),
-                expr => expr.add_to(&mut nf_rule),
+            if let Expr::In(set) = &expr {
+                self.add_set(table, set);
             }
+            expr.add_to(&mut nf_rule, self.sets);
         }
         self.add(&nf_rule, MsgType::Add, Step::Rule(chain));
     }
 
-    /// A constant anonymous set, and the look-up in it.
-    fn add_set(&mut self, table: &nftnl::Table, set: &Set) -> Lookup {
-        match set {
-            Set::Gids(gids) => self.add_keys(table, HOST, gids.iter().copied().map(Gid)),
-            Set::Protocols(numbers) => {
-                self.add_keys(table, HOST, numbers.iter().copied().map(Protocol))
-            }
-            Set::Ports(ports) => self.add_keys(table, NETWORK, ports.iter().copied().map(Port)),
-        }
-    }
-
-    fn add_keys<K: SetKey>(
-        &mut self,
-        table: &nftnl::Table,
-        order: u32,
-        keys: impl ExactSizeIterator<Item = K>,
-    ) -> Lookup {
+    /// A constant anonymous set, which has the number of sets so far.
+    fn add_set(&mut self, table: &nftnl::Table, set: &Set) {
         self.sets += 1;
-        let mut set = NftSet::<K>::new(SET_NAME, self.sets, table, ProtoFamily::Inet);
-        describe(&set, order, keys.len() as u32);
-        for key in keys {
-            set.add(&key);
+        let mut nf_set = NftSet::<Key>::new(SET_NAME, self.sets, table, ProtoFamily::Inet);
+        describe(&nf_set, set);
+        for number in set.numbers.as_slice() {
+            nf_set.add(&Key(set.of.data(*number)));
         }
-        self.add(&set, MsgType::Add, Step::Set);
-        for elements in set.elems_iter() {
+        self.add(&nf_set, MsgType::Add, Step::Set);
+        for elements in nf_set.elems_iter() {
             self.add(&elements, MsgType::Add, Step::Set);
         }
-        Lookup::new(&set)
     }
 
     /// Does it.
@@ -177,25 +159,43 @@ fn hook_in(chain: &mut nftnl::Chain, base: Base) {
     chain.set_policy(Policy::Accept);
 }
 
-/// How the elements of a set are laid out: nft's enum byteorder, which it keeps in
-/// the set's user data in host order.
-const HOST: u32 = 1;
-const NETWORK: u32 = 2;
+/// An element of a set of any type: [`describe`] says which.
+struct Key(Data);
 
-/// Adds what nftnl leaves out of a set: how many elements it has, which lets the
-/// kernel choose a small fixed table for them, and in which order their bytes are,
-/// without which nft lists some the wrong way round.
-fn describe<K>(set: &NftSet<K>, order: u32, elements: u32) {
+impl SetKey for Key {
+    const TYPE: u32 = 0;
+    const LEN: u32 = 0;
+
+    fn data(&self) -> Box<[u8]> {
+        self.0.as_slice().into()
+    }
+}
+
+/// Adds what nftnl leaves out of a set or knows only when it is compiled: its type; how
+/// many elements it has, which lets the kernel choose a small fixed table for them; and
+/// in which order their bytes are, in the user data in host order, without which nft
+/// lists some the wrong way round.
+fn describe(nf_set: &NftSet<Key>, set: &Set) {
+    let nf_set = nf_set.as_ptr().as_ptr();
+    let (datatype, length, order) = set.of.layout();
+    for (attribute, number) in [
+        (sys::NFTNL_SET_KEY_TYPE, datatype),
+        (sys::NFTNL_SET_KEY_LEN, length),
+        (
+            sys::NFTNL_SET_DESC_SIZE,
+            set.numbers.as_slice().len() as u32,
+        ),
+    ] {
+        // SAFETY: the set is alive, and these attributes of it numbers of 32 bits.
+        unsafe { sys::nftnl_set_set_u32(nf_set, attribute as u16, number) };
+    }
     let mut userdata = vec![sys::NFTNL_UDATA_SET_KEYBYTEORDER as u8, 4];
     userdata.extend(order.to_ne_bytes());
-    let set = set.as_ptr().as_ptr();
-    // SAFETY: the set is alive, and this attribute of it a number of 32 bits.
-    unsafe { sys::nftnl_set_set_u32(set, sys::NFTNL_SET_DESC_SIZE as u16, elements) };
     // SAFETY: the set is alive; the data is copied. It fails only where a few
     // bytes cannot be had, and then the listing is all that is wrong.
     unsafe {
         sys::nftnl_set_set_data(
-            set,
+            nf_set,
             sys::NFTNL_SET_USERDATA as u16,
             userdata.as_ptr().cast(),
             userdata.len() as u32,

@@ -3,6 +3,7 @@
 use crate::netlink::put;
 use nftnl::{MsgType, Table};
 
+use super::super::set::{Elements, Numbers};
 use super::*;
 
 type Attr<'a> = (u16, &'a [u8]);
@@ -23,9 +24,16 @@ fn shown(name: &str, data: &[Attr]) -> Vec<u8> {
     bytes
 }
 
+fn protocols() -> Set {
+    Set {
+        of: Elements::Protocols,
+        numbers: Numbers::from(&[6, 17][..]),
+    }
+}
+
 fn read(name: &str, data: &[Attr]) -> Expr {
-    let set = |name: &[u8]| (name == b"__set3").then(|| Set::Protocols([6, 17].into()));
-    Expr::read(Attrs(&shown(name, data)), set)
+    let set = |name: &[u8]| (name == b"__set3").then(protocols);
+    Expr::read(Attrs(&shown(name, data)), &set)
 }
 
 const REG: &[u8] = &[0, 0, 0, 1];
@@ -96,12 +104,12 @@ fn the_kernels_bytes_are_understood() {
             &[(1, REG), (2, &n(2)), (3, &n(2)), (4, &n(2))],
         ),
         (
-            Expr::Equals(vec![0, 53]),
+            Expr::Equals([0, 53].into()),
             "cmp",
             &[(1, REG), (2, &n(0)), (3, PORT)],
         ),
         (
-            Expr::Differs(vec![0, 53]),
+            Expr::Differs([0, 53].into()),
             "cmp",
             &[(1, REG), (2, &n(1)), (3, PORT)],
         ),
@@ -118,12 +126,16 @@ fn the_kernels_bytes_are_understood() {
         (Expr::Drop, "immediate", &[(1, &n(0)), (2, &verdict(0))]),
         (Expr::Accept, "immediate", &[(1, &n(0)), (2, &verdict(1))]),
         (
-            Expr::In(Set::Protocols([6, 17].into())),
+            Expr::In(protocols()),
             "lookup",
             &[(1, b"__set3\0"), (2, REG), (5, &n(0))],
         ),
         (Expr::Counter, "counter", &[(1, &[0; 8]), (2, &[0; 8])]),
-        (Expr::Load(vec![0, 53]), "immediate", &[(1, REG), (2, PORT)]),
+        (
+            Expr::Load([0, 53].into()),
+            "immediate",
+            &[(1, REG), (2, PORT)],
+        ),
         (
             Expr::SetOriginalZone,
             "ct",
@@ -188,7 +200,7 @@ fn another_form_is_another_expression() {
     let source = &[(1, REG), (2, &n(2)[..]), (3, &n(0)[..]), (4, &n(2)[..])];
     assert_ne!(read("payload", source), DPORT);
     let short = &[(1, REG), (2, &[5, 0, 1, 0, 53, 0, 0, 0][..])];
-    assert_ne!(read("immediate", short), Expr::Load(vec![0, 53]));
+    assert_ne!(read("immediate", short), Expr::Load([0, 53].into()));
 }
 
 #[test]
@@ -198,7 +210,7 @@ fn what_libnftnl_writes_reads_as_it_was_meant() {
     let mut rule = Rule::new(&chain);
     let exprs = [
         Expr::Meta(Meta::SkGid),
-        Expr::Equals(vec![1, 2, 3, 4]),
+        Expr::Equals([1, 2, 3, 4].into()),
         Expr::Meta(Meta::L4Proto),
         DPORT,
         Expr::Ct(Ct::State),
@@ -211,7 +223,7 @@ fn what_libnftnl_writes_reads_as_it_was_meant() {
             length: 1,
         },
         Expr::Counter,
-        Expr::Load(vec![0x12, 0x34]),
+        Expr::Load([0x12, 0x34].into()),
         Expr::Redirect,
         Expr::SetOriginalZone,
         Expr::Meta(Meta::Mark),
@@ -220,18 +232,18 @@ fn what_libnftnl_writes_reads_as_it_was_meant() {
             xor: 0x0400_0000,
         },
         Expr::SetMeta(Meta::Mark),
-        Expr::Load(vec![1, 2, 3, 4]),
+        Expr::Load([1, 2, 3, 4].into()),
         Expr::SetMeta(Meta::Priority),
         Expr::Meta(Meta::NfProto),
-        Expr::Differs(vec![10]),
+        Expr::Differs([10].into()),
         Expr::Meta(Meta::OifName),
-        Expr::Differs(vec![b'x'; 16]),
+        Expr::Differs([b'x'; 16].into()),
         Expr::Accept,
         Expr::Drop,
-        Expr::Goto(c"mark_guard".into()),
+        Expr::Goto("mark_guard".into()),
     ];
     for expr in &exprs {
-        expr.add_to(&mut rule);
+        expr.add_to(&mut rule, 0);
     }
     let mut batch = nftnl::Batch::new();
     batch.add(&rule, MsgType::Add);
@@ -241,7 +253,7 @@ fn what_libnftnl_writes_reads_as_it_was_meant() {
     // the rule's attributes.
     let expressions = Attrs(&bytes[40..]).nest(4);
     let read: Vec<Expr> = expressions
-        .map(|(_, expr)| Expr::read(Attrs(expr), |_| None))
+        .map(|(_, expr)| Expr::read(Attrs(expr), &|_| None))
         .collect();
     assert_eq!(read, exprs);
 }
