@@ -6,7 +6,11 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Socket, Type};
 
 /// Enough for an answer over UDP without EDNS.
 const BUFFER: usize = 1500;
@@ -40,13 +44,39 @@ pub struct Question {
     kind: u16,
 }
 
+/// A question over UDP, and what came of it.
+#[derive(Debug)]
+pub struct Asked {
+    question: Question,
+    /// None when it is over.
+    socket: Option<UdpSocket>,
+    until: Instant,
+    /// When it was sent.
+    pub at: Instant,
+    /// From which address.
+    pub source: Option<IpAddr>,
+    /// How long it took.
+    pub took: Duration,
+    /// What came back.
+    pub outcome: Result<Answer, Unanswered>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nothing came in time.
+    Silent,
+    /// Nobody listens there (ICMP).
+    Closed,
+    /// It could not be sent, or was not allowed to.
+    Failed(String),
+}
+
 /// What an answer says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
     /// RCODE.
     pub code: u8,
-    /// Whether it is cut off (TC).
-    pub truncated: bool,
     /// The data of the records of the type that was asked for.
     pub data: Vec<Vec<u8>>,
 }
@@ -73,30 +103,22 @@ impl Question {
         Some(Self { message, id, kind })
     }
 
-    /// Asks through a connected socket, which takes datagrams of nobody else. What
-    /// does not belong to the question is passed over.
-    ///
-    /// # Errors
-    /// ECONNREFUSED and other words of ICMP; `TimedOut`.
-    pub fn over_udp(&self, socket: &UdpSocket, deadline: Instant) -> io::Result<Answer> {
-        socket.send(&self.message)?;
-        let mut buffer = [0; BUFFER];
-        loop {
-            socket.set_read_timeout(Some(left(deadline)?))?;
-            match socket.recv(&mut buffer) {
-                Ok(length) => {
-                    let message = buffer.get(..length).unwrap_or_default();
-                    if let Some(answer) = self.read(message) {
-                        return Ok(answer);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Err(ErrorKind::TimedOut.into());
-                }
-                Err(error) => return Err(error),
-            }
+    /// Sends it over UDP, with a mark unless that is 0; [`wait`] has the answer.
+    #[must_use]
+    pub fn send(self, to: SocketAddr, mark: u32, until: Instant) -> Asked {
+        let mut asked = Asked {
+            question: self,
+            socket: None,
+            until,
+            at: Instant::now(),
+            source: None,
+            took: Duration::ZERO,
+            outcome: Err(Unanswered::Silent),
+        };
+        if let Err(error) = asked.send(to, mark) {
+            asked.end(Err(error.into()));
         }
+        asked
     }
 
     /// Asks over TCP.
@@ -125,7 +147,6 @@ impl Question {
         }
         let mut answer = Answer {
             code: rcode & 0x0f,
-            truncated: flags & 0x02 != 0,
             data: Vec::new(),
         };
         // Some servers leave it out when they refuse.
@@ -149,6 +170,78 @@ impl Question {
     }
 }
 
+impl Asked {
+    /// A socket as the resolver makes it: marked, then connected, so that it takes
+    /// datagrams of nobody else.
+    fn send(&mut self, to: SocketAddr, mark: u32) -> io::Result<()> {
+        let kind = Type::DGRAM.cloexec().nonblocking();
+        let socket = Socket::new(Domain::for_address(to), kind, None)?;
+        if mark != 0 {
+            socket.set_mark(mark)?;
+        }
+        socket.connect(&to.into())?;
+        let socket = self.socket.insert(socket.into());
+        self.source = socket.local_addr().ok().map(|addr| addr.ip());
+        socket.send(&self.question.message).map(|_| ())
+    }
+
+    /// Takes what has come. What does not belong to the question is passed over.
+    fn receive(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        let mut buffer = [0; BUFFER];
+        let outcome = match socket.recv(&mut buffer) {
+            Ok(length) => {
+                let message = buffer.get(..length).unwrap_or_default();
+                self.question.read(message).ok_or(Unanswered::Silent)
+            }
+            Err(error) => Err(error.into()),
+        };
+        if outcome != Err(Unanswered::Silent) || Instant::now() >= self.until {
+            self.end(outcome);
+        }
+    }
+
+    fn end(&mut self, outcome: Result<Answer, Unanswered>) {
+        self.took = self.at.elapsed();
+        self.outcome = outcome;
+        self.socket = None;
+    }
+}
+
+/// Waits until each of them is answered or its time is over.
+pub fn wait(all: &mut [Asked]) {
+    while let Some(until) = all
+        .iter()
+        .filter(|one| one.socket.is_some())
+        .map(|one| one.until)
+        .min()
+    {
+        let sockets = all.iter().filter_map(|one| one.socket.as_ref());
+        let mut sockets: Vec<PollFd> = sockets
+            .map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN))
+            .collect();
+        // The kernel counts whole milliseconds. What it refuses is waited for no less.
+        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        let _ = poll(
+            &mut sockets,
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO),
+        );
+        for one in &mut *all {
+            one.receive();
+        }
+    }
+}
+
+impl From<io::Error> for Unanswered {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => Self::Closed,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Self::Silent,
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 impl Answer {
     /// The texts of its first TXT record; empty where there is none.
     #[must_use]
@@ -168,16 +261,15 @@ impl Answer {
     /// The addresses in its records.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
-        let address = |data: &Vec<u8>| match data.len() {
-            4 => <[u8; 4]>::try_from(data.as_slice())
-                .ok()
-                .map(|octets| Ipv4Addr::from(octets).into()),
-            16 => <[u8; 16]>::try_from(data.as_slice())
-                .ok()
-                .map(|octets| Ipv6Addr::from(octets).into()),
-            _ => None,
-        };
-        self.data.iter().filter_map(address).collect()
+        let mut found = Vec::new();
+        for data in &self.data {
+            if let Ok(octets) = <[u8; 4]>::try_from(data.as_slice()) {
+                found.push(Ipv4Addr::from(octets).into());
+            } else if let Ok(octets) = <[u8; 16]>::try_from(data.as_slice()) {
+                found.push(Ipv6Addr::from(octets).into());
+            }
+        }
+        found
     }
 }
 

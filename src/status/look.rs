@@ -9,8 +9,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
@@ -34,6 +33,9 @@ const FW4: &str = "/sbin/fw4";
 /// What fw4 loads with its ruleset.
 const RULESET_POST: &str = "/usr/share/nftables.d/ruleset-post";
 
+/// What all questions together may take, of the second that `status` has.
+const TIME: Duration = Duration::from_millis(900);
+
 /// Everything, within a second even where nothing answers.
 pub fn gather(config_dir: &Path, reading: &Reading) -> Facts {
     let config = &reading.config;
@@ -44,13 +46,11 @@ pub fn gather(config_dir: &Path, reading: &Reading) -> Facts {
     let names_seen = names.as_deref().unwrap_or_default();
     let table = wanted_table(&groups, config, names_seen);
     let path = config.redirect.include.as_deref();
-    // What waits for the resolver does not make the rest wait.
-    let (resolver, leaks) = thread::scope(|scope| {
-        let resolver = scope.spawn(|| resolver(config_dir, config));
-        let leaks = neighbours::leaks(config_dir, config, names_seen);
-        (resolver.join(), leaks)
-    });
-    let resolver = resolver.unwrap_or_else(|_| unseen_resolver(config_dir, config));
+    let until = Instant::now() + TIME;
+    let resolver = resolver(config_dir, config);
+    // Who waited for a resolver that hangs does not wait as long for netifd as well.
+    let netifd = ubus::interfaces(until);
+    let leaks = neighbours::leaks(config_dir, config, names_seen, netifd);
     let devices = names.as_deref().map_err(Clone::clone).and_then(devices);
     let servers = known_servers(config, &resolver);
     let process = resolver.process.as_ref();
@@ -250,34 +250,20 @@ fn watch_unseen(error: std::io::Error) -> String {
 
 fn resolver(config_dir: &Path, config: &Config) -> Resolver {
     let deadline = Instant::now() + probe::TIME;
-    let listeners = probe::listeners(&addresses(config), deadline);
+    let Config { resolver, .. } = config;
+    let addrs = resolver.listen.iter();
+    let addrs: Vec<SocketAddr> = addrs
+        .map(|&addr| SocketAddr::new(addr, resolver.port))
+        .collect();
+    let listeners = probe::listeners(&addrs, deadline);
     let answering = listeners.iter().find(|one| one.answers());
     let ours = listeners.iter().find(|one| one.is_ours());
-    let resolver = unseen_resolver(config_dir, config);
     Resolver {
         process: answering.map(|one| process::holder(one.addr)),
         servers: ours.map(|one| probe::servers(one.addr, deadline)),
         listeners,
-        ..resolver
-    }
-}
-
-fn addresses(config: &Config) -> Vec<SocketAddr> {
-    let resolver = &config.resolver;
-    let addrs = resolver.listen.iter();
-    addrs
-        .map(|&addr| SocketAddr::new(addr, resolver.port))
-        .collect()
-}
-
-/// What is known of it without asking.
-fn unseen_resolver(config_dir: &Path, config: &Config) -> Resolver {
-    Resolver {
-        listeners: Vec::new(),
-        process: None,
-        servers: None,
         source: match config.static_servers.as_slice() {
-            [] => config.resolver.resolv_file.clone(),
+            [] => resolver.resolv_file.clone(),
             _ => config_dir.join(STATIC_FILE),
         },
         mark: config.routing.mark,

@@ -1,26 +1,25 @@
 //! What OpenWrt keeps beside us, where it gives the WAN's DNS servers to
 //! everybody: the lists of the primary resolver, and netifd's configuration.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::facts::{LeakedServer, Leaks, Seen};
-use super::look::ubus::{self, Interface};
+use super::look::ubus::Interface;
 use crate::config::uci::{self, Section};
 use crate::config::{Config, Server};
 use crate::input;
 
 /// netifd's list of servers for the primary resolver, of which each interface
-/// has a part under a comment with its name; before and since OpenWrt 21.02.
-const AUTO: [&str; 2] = [
+/// has a part under a comment with its name, before and since OpenWrt 21.02; and
+/// what libc asks.
+const LISTS: [&str; 3] = [
     "/tmp/resolv.conf.d/resolv.conf.auto",
     "/tmp/resolv.conf.auto",
+    "/etc/resolv.conf",
 ];
-/// What libc asks.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How netifd's list names an interface.
 const INTERFACE: &str = "# Interface ";
 /// netifd's interfaces, in the configuration directory.
@@ -38,112 +37,122 @@ const OTHERS_MAY_WRITE: u32 = 0o022;
 /// Protocols of netifd that learn no servers, so that `peerdns` means nothing.
 const WITHOUT_PEERS: [&str; 2] = ["none", "static"];
 
-/// The leaks that can be seen in files.
-pub fn leaks(config_dir: &Path, config: &Config, devices: &[String]) -> Leaks {
+/// The leaks that can be seen in files, and in what `netifd` says where it answers.
+pub fn leaks(
+    config_dir: &Path,
+    config: &Config,
+    devices: &[String],
+    netifd: Option<Vec<Interface>>,
+) -> Leaks {
     let mut leaks = Leaks {
         network: config_dir.join(NETWORK),
         ..Leaks::default()
     };
-    let mut read = |path: &Path| match read_roots(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => {
-            leaks.unread.push((path.to_owned(), error.to_string()));
-            None
-        }
-    };
-    let interfaces = match ubus::interfaces() {
-        Some(interfaces) => Ok(running(&interfaces, devices)),
+    let interfaces = match netifd {
+        Some(interfaces) => Ok(running(interfaces, devices)),
         None => {
-            let network = read(&config_dir.join(NETWORK)).unwrap_or_default();
-            let named = read_names(Path::new(INTERFACES));
-            configured(&network, devices, &named)
+            let network = leaks.read(&leaks.network.clone());
+            configured(&network, devices, &read_names(Path::new(INTERFACES)))
         }
     };
-    let learned = read(&config.resolver.resolv_file).unwrap_or_default();
-    let lists: Vec<(PathBuf, String)> = AUTO
-        .iter()
-        .chain([&RESOLV_CONF])
-        .filter_map(|path| Some((path.into(), read(Path::new(path))?)))
-        .collect();
-    let interfaces = match interfaces {
-        Ok(interfaces) => interfaces,
-        Err(why) => {
-            leaks.unread.push((leaks.network.clone(), why));
-            Vec::new()
-        }
-    };
+    let interfaces = interfaces.unwrap_or_else(|why| {
+        leaks.unread.push((leaks.network.clone(), why));
+        Vec::new()
+    });
+    let learned = leaks.read(&config.resolver.resolv_file);
     let wan = Wan {
-        devices: devices.iter().map(String::as_str).collect(),
-        interfaces: interfaces.iter().map(|(name, _)| name.as_str()).collect(),
+        devices,
+        interfaces: &interfaces,
         learned: servers(&learned).map(|(_, word)| word).collect(),
     };
-    for (file, text) in lists {
-        let found = servers(&text).filter(|(under, word)| wan.owns(*under, word));
-        leaks.servers.extend(found.map(|(_, word)| LeakedServer {
-            server: word.into(),
-            file: file.clone(),
-        }));
+    for path in LISTS {
+        let text = leaks.read(Path::new(path));
+        for (under, word) in servers(&text) {
+            if wan.owns(under, word) {
+                leaks.servers.push(LeakedServer {
+                    server: word.into(),
+                    file: path.into(),
+                });
+            }
+        }
     }
-    let leaking = interfaces.iter().filter(|(_, leaks)| *leaks);
-    leaks.peerdns = leaking.map(|(name, _)| name.clone()).collect();
+    for (name, gives_servers) in interfaces {
+        if gives_servers {
+            leaks.peerdns.push(name);
+        }
+    }
     leaks
 }
 
-/// The text of a file that root alone could write; none of what somebody else
+impl Leaks {
+    /// The text of a file; empty where there is none to believe.
+    fn read(&mut self, path: &Path) -> String {
+        match read_roots(path) {
+            Ok(text) => text,
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    self.unread.push((path.to_owned(), error.to_string()));
+                }
+                String::new()
+            }
+        }
+    }
+}
+
+/// The text of a file that root alone could write; empty for what somebody else
 /// made. Anybody may put a file into /tmp.
-fn read_roots(path: &Path) -> io::Result<Option<String>> {
+fn read_roots(path: &Path) -> io::Result<String> {
     // The directory and a link count, too: what they lead to is their owner's choice.
     for part in [path.parent().unwrap_or(path), path] {
         if fs::symlink_metadata(part)?.uid() != 0 {
-            return Ok(None);
+            return Ok(String::new());
         }
     }
     let file = input::open(path)?;
     let meta = file.metadata()?;
     if meta.uid() != 0 || meta.mode() & OTHERS_MAY_WRITE != 0 || meta.nlink() > 1 {
-        return Ok(None);
+        return Ok(String::new());
     }
     let (bytes, _) = input::read_from(file, MAX_FILE)?;
-    String::from_utf8(bytes).map(Some).map_err(io::Error::other)
+    String::from_utf8(bytes).map_err(io::Error::other)
 }
 
 /// The names in Gluon's list of the WAN's interfaces, a file for each package.
 fn read_names(dir: &Path) -> Vec<String> {
-    let files = fs::read_dir(dir).into_iter().flatten().flatten();
-    let texts = files.filter_map(|file| read_roots(&file.path()).ok()?);
-    let names = |text: String| {
-        let lines = text.lines().map(|line| line.trim().to_owned());
-        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
-    };
-    texts.flat_map(names).collect()
+    let mut names = Vec::new();
+    for file in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let text = read_roots(&file.path()).unwrap_or_default();
+        let lines = text.lines().map(str::trim);
+        names.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    names
 }
 
 /// The interfaces on the WAN's devices as they are now, and whether each gives
 /// servers to the primary resolver.
-fn running(interfaces: &[Interface], devices: &[String]) -> Vec<(String, bool)> {
-    let of_wan = interfaces
-        .iter()
-        .filter(|one| one.devices.iter().any(|name| devices.contains(name)));
+fn running(mut interfaces: Vec<Interface>, devices: &[String]) -> Vec<(String, bool)> {
+    interfaces.retain(|one| one.devices.iter().any(|name| devices.contains(name)));
+    let of_wan = interfaces.into_iter();
     of_wan
-        .map(|one| (one.name.clone(), !one.servers.is_empty()))
+        .map(|one| (one.name, !one.servers.is_empty()))
         .collect()
 }
 
 /// How a server of the WAN can be told.
 struct Wan<'a> {
-    devices: HashSet<&'a str>,
-    interfaces: HashSet<&'a str>,
+    devices: &'a [String],
+    interfaces: &'a [(String, bool)],
     /// What DHCP and router advertisements of the WAN said.
-    learned: HashSet<&'a str>,
+    learned: Vec<&'a str>,
 }
 
 impl Wan<'_> {
     fn owns(&self, interface: Option<&str>, server: &str) -> bool {
+        let is_ours = |name: &str| self.interfaces.iter().any(|(ours, _)| ours == name);
         let device = server.parse::<Server>().ok().and_then(|one| one.device);
-        self.learned.contains(server)
-            || interface.is_some_and(|name| self.interfaces.contains(name))
-            || device.is_some_and(|name| self.devices.contains(name.as_str()))
+        self.learned.contains(&server)
+            || interface.is_some_and(is_ours)
+            || device.is_some_and(|name| self.devices.iter().any(|ours| *ours == *name.as_str()))
     }
 }
 
@@ -165,26 +174,20 @@ fn servers(text: &str) -> impl Iterator<Item = (Option<&str>, &str)> {
 fn configured(network: &str, devices: &[String], named: &[String]) -> Seen<Vec<(String, bool)>> {
     let sections =
         uci::parse(network).map_err(|problem| format!("line {}: {problem}", problem.line))?;
-    let interfaces: Vec<&Section> = sections
-        .iter()
-        .filter(|section| section.kind == "interface")
-        .collect();
     let mut names: Vec<&str> = Vec::new();
-    // An interface may be on another one: `option device '@wan'`.
-    let is_wan = |device: &str, names: &[&str]| {
-        let alias = device.strip_prefix('@');
-        devices.iter().any(|name| name == device) || alias.is_some_and(|name| names.contains(&name))
-    };
     loop {
         let before = names.len();
-        for section in &interfaces {
-            let Some(name) = section.name.as_deref() else {
+        for section in &sections {
+            let Some(name) = interface(section) else {
                 continue;
             };
-            let on_wan = named.iter().any(|one| one == name)
-                || devices_of(section, name)
-                    .iter()
-                    .any(|one| is_wan(one, &names));
+            // An interface may be on another one: `option device '@wan'`.
+            let is_wan = |device: &String| match device.strip_prefix('@') {
+                Some(name) => names.contains(&name),
+                None => devices.contains(device),
+            };
+            let on_wan =
+                named.iter().any(|one| one == name) || devices_of(section, name).iter().any(is_wan);
             if on_wan && !names.contains(&name) {
                 names.push(name);
             }
@@ -193,13 +196,21 @@ fn configured(network: &str, devices: &[String], named: &[String]) -> Seen<Vec<(
             break;
         }
     }
-    let of_wan = interfaces.iter().filter_map(|section| {
-        let name = section.name.as_deref()?;
-        names
-            .contains(&name)
-            .then(|| (name.to_owned(), gives_servers(section)))
-    });
-    Ok(of_wan.collect())
+    let mut of_wan = Vec::new();
+    for section in &sections {
+        if let Some(name) = interface(section).filter(|name| names.contains(name)) {
+            of_wan.push((name.to_owned(), gives_servers(section)));
+        }
+    }
+    Ok(of_wan)
+}
+
+/// The name of a section that is an interface.
+fn interface(section: &Section) -> Option<&str> {
+    section
+        .name
+        .as_deref()
+        .filter(|_| section.kind == "interface")
 }
 
 /// The devices that an interface may have: those that are configured (`ifname`
@@ -291,7 +302,7 @@ mod tests {
             on("wan6", "pppoe-wan", &[]),
             on("client", "br-client", &["fdca::1"]),
         ];
-        let found = running(&all, &["pppoe-wan".into()]);
+        let found = running(all.into(), &["pppoe-wan".into()]);
         assert_eq!(found, [("wan".into(), true), ("wan6".into(), false)]);
     }
 
@@ -308,26 +319,23 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         fs::write(&path, "x").unwrap();
         mode(0o644);
-        assert_eq!(read_roots(&path).unwrap().as_deref(), Some("x"));
+        assert_eq!(read_roots(&path).unwrap(), "x");
         mode(0o664);
-        assert_eq!(read_roots(&path).unwrap(), None, "a group's");
+        assert_eq!(read_roots(&path).unwrap(), "", "a group's");
         mode(0o644);
         symlink(&path, dir.join("link")).unwrap();
-        assert!(
-            read_roots(&dir.join("link")).unwrap().is_some(),
-            "root's link"
-        );
+        assert_eq!(read_roots(&dir.join("link")).unwrap(), "x", "root's link");
         std::os::unix::fs::lchown(dir.join("link"), Some(65534), None).unwrap();
         assert_eq!(
             read_roots(&dir.join("link")).unwrap(),
-            None,
+            "",
             "somebody's link"
         );
         fs::hard_link(&path, dir.join("other")).unwrap();
-        assert_eq!(read_roots(&path).unwrap(), None, "two names");
+        assert_eq!(read_roots(&path).unwrap(), "", "two names");
         fs::remove_file(dir.join("other")).unwrap();
         std::os::unix::fs::chown(&dir, Some(65534), None).unwrap();
-        assert_eq!(read_roots(&path).unwrap(), None, "somebody's directory");
+        assert_eq!(read_roots(&path).unwrap(), "", "somebody's directory");
         fs::remove_dir_all(&dir).unwrap();
     }
 
@@ -349,9 +357,9 @@ mod tests {
     #[test]
     fn a_server_of_the_wan_is_told_by_interface_device_or_source() {
         let wan = Wan {
-            devices: ["br-wan"].into(),
-            interfaces: ["wan"].into(),
-            learned: ["192.0.2.1"].into(),
+            devices: &["br-wan".into()],
+            interfaces: &[("wan".into(), false)],
+            learned: vec!["192.0.2.1"],
         };
         assert!(wan.owns(None, "192.0.2.1"));
         assert!(wan.owns(Some("wan"), "198.51.100.9"));

@@ -1,12 +1,11 @@
 //! Asks the resolver how it does: CHAOS look-ups, which it answers itself.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
-use std::thread;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::facts::{Listener, Reply, Seen, Server};
-use crate::ask::{Question, class, kind};
+use crate::ask::{self, Asked, Question, Unanswered, class, kind};
 
 /// An answer that costs the resolver no query of its own takes less than a
 /// millisecond. Until all of them are there, so long at most: `status` is to end
@@ -15,7 +14,7 @@ pub const TIME: Duration = Duration::from_millis(700);
 /// Connected sockets take datagrams of nobody else, so it need not be a secret.
 const ID: u16 = 0x6757;
 /// What our resolver's `version.bind` starts with.
-const OURS: &str = "gluon-wan ";
+pub const OURS: &str = "gluon-wan ";
 
 impl Listener {
     /// Whether anything answered.
@@ -31,47 +30,44 @@ impl Listener {
 
 /// Asks at all addresses at once who is there.
 pub fn listeners(addrs: &[SocketAddr], deadline: Instant) -> Vec<Listener> {
-    thread::scope(|scope| {
-        let started: Vec<_> = addrs
-            .iter()
-            .map(|&addr| (addr, scope.spawn(move || who(addr, deadline))))
-            .collect();
-        let joined = started.into_iter().map(|(addr, probe)| Listener {
-            addr,
-            reply: probe
-                .join()
-                .unwrap_or_else(|_| Reply::Failed("the probe broke off".into())),
-        });
-        joined.collect()
-    })
+    let Ok(question) = chaos("version.bind") else {
+        return Vec::new();
+    };
+    let mut asked: Vec<Asked> = addrs
+        .iter()
+        .map(|&addr| question.clone().send(addr, 0, deadline))
+        .collect();
+    ask::wait(&mut asked);
+    let mut listeners = Vec::new();
+    for (&addr, asked) in addrs.iter().zip(asked) {
+        let reply = reply(asked);
+        listeners.push(Listener { addr, reply });
+    }
+    listeners
 }
 
-fn who(addr: SocketAddr, deadline: Instant) -> Reply {
-    let start = Instant::now();
-    let asked = || {
-        let unspecified: SocketAddr = match addr {
-            SocketAddr::V4(_) => ([0; 4], 0).into(),
-            SocketAddr::V6(_) => ([0u16; 8], 0).into(),
-        };
-        let socket = UdpSocket::bind(unspecified)?;
-        socket.connect(addr)?;
-        chaos("version.bind")?.over_udp(&socket, deadline)
-    };
-    match asked() {
-        Ok(answer) => match answer.texts().as_slice() {
-            [version, ..] if version.starts_with(OURS) => Reply::Ours {
-                took: start.elapsed(),
-                version: version.clone(),
+fn reply(asked: Asked) -> Reply {
+    match asked.outcome {
+        Ok(answer) => match answer.texts().into_iter().next() {
+            Some(version) if version.starts_with(OURS) => Reply::Ours {
+                took: asked.took,
+                version,
             },
-            [version, ..] => Reply::Foreign(Some(version.clone())),
-            [] => Reply::Foreign(None),
+            who => Reply::Foreign(who),
         },
-        Err(error) => match error.kind() {
-            ErrorKind::ConnectionRefused => Reply::Closed,
-            ErrorKind::TimedOut => Reply::Silent,
-            _ => Reply::Failed(error.to_string()),
-        },
+        Err(Unanswered::Closed) => Reply::Closed,
+        Err(Unanswered::Silent) => Reply::Silent,
+        Err(Unanswered::Failed(why)) => Reply::Failed(why),
     }
+}
+
+/// What the server at `addr` says it is, if anything.
+pub fn version(addr: SocketAddr) -> Option<String> {
+    let asked = chaos("version.bind").ok()?;
+    let mut asked = [asked.send(addr, 0, Instant::now() + TIME)];
+    ask::wait(&mut asked);
+    let [asked] = asked;
+    asked.outcome.ok()?.texts().into_iter().next()
 }
 
 /// The resolver's servers. Over TCP, because the list may be longer than a
@@ -83,8 +79,11 @@ pub fn servers(addr: SocketAddr, deadline: Instant) -> Seen<Vec<Server>> {
         return Err("the resolver does not know its servers' health: another version?".into());
     }
     // A TXT record cannot be empty; without a server its one text is.
-    let lines = answer.texts();
-    Ok(lines.iter().filter_map(|line| server(line)).collect())
+    let mut servers = Vec::new();
+    for line in answer.texts() {
+        servers.extend(server(&line));
+    }
+    Ok(servers)
 }
 
 /// One server from `key=value` words; unknown words are left to newer versions.

@@ -41,7 +41,7 @@ pub struct Lookup {
     /// Its first server.
     pub primary: SocketAddr,
     /// The answers to the questions for AAAA and A.
-    pub replies: [Exchange; 2],
+    pub replies: Vec<Exchange>,
     /// How many packets more were redirected meanwhile.
     pub redirected: Seen<u64>,
     /// What answers the group there says it is (`version.bind`); none where it

@@ -7,9 +7,7 @@ use std::net::IpAddr;
 
 use super::facts::{Outcome, Seen, Target, Trace, Upstream};
 use crate::routing::way::{Course, Way};
-
-/// What our resolver's `version.bind` starts with.
-const OURS: &str = "gluon-wan ";
+use crate::status::probe::OURS;
 
 /// The first thing that is wrong and what to do; none where a packet to an answer
 /// would take the WAN.

@@ -1,20 +1,19 @@
 //! Makes the look-up and sees what there is to see of it.
 
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::net::if_::if_nametoindex;
 use nix::unistd::{Gid, setfsgid};
-use socket2::{Domain, Socket, Type};
 
 use super::Error;
 use super::facts::{Exchange, Lookup, Outcome, Seen, Target, Trace, Upstream};
-use crate::ask::{Question, class, kind};
-use crate::config::{Config, Server};
-use crate::routing::way::{Packet, Ways};
+use crate::ask::{self, Asked, Question, Unanswered, class, kind};
+use crate::config::{self, Config};
+use crate::routing::way::{Packet, Way, Ways};
+use crate::status::facts::Server;
 use crate::status::probe;
 use crate::{input, log, redirect, wan};
 
@@ -28,23 +27,67 @@ const LOOKUP: Duration = Duration::from_secs(5);
 const UPSTREAM: Duration = Duration::from_secs(3);
 const KINDS: [(&str, u16); 2] = [("AAAA", kind::AAAA), ("A", kind::A)];
 
+/// What is asked, of all that are asked.
+struct Questions {
+    start: Instant,
+    all: [Question; 2],
+}
+
+impl Questions {
+    fn new(name: &str) -> Result<Self, Error> {
+        let id = getrandom::u32().map_err(io::Error::other)? as u16;
+        let question = |kind| Question::new(id, name, kind, class::IN);
+        let all = question(KINDS[0].1).zip(question(KINDS[1].1));
+        let (first, second) = all.ok_or_else(|| Error::Name(name.to_owned()))?;
+        Ok(Self {
+            start: Instant::now(),
+            all: [first, second],
+        })
+    }
+
+    /// Both at once, as libc does and resolvers of VPN daemons do.
+    fn send(&self, to: SocketAddr, mark: u32, time: Duration) -> [Asked; 2] {
+        let until = Instant::now() + time;
+        self.all
+            .each_ref()
+            .map(|question| question.clone().send(to, mark, until))
+    }
+
+    /// What came of both.
+    fn replies(&self, asked: &[Asked]) -> Vec<Exchange> {
+        let mut replies = Vec::new();
+        for ((kind, _), asked) in KINDS.iter().zip(asked) {
+            replies.push(Exchange {
+                kind,
+                at: asked.at - self.start,
+                took: asked.took,
+                outcome: match &asked.outcome {
+                    Ok(answer) if answer.code == 0 => Outcome::Addresses(answer.addresses()),
+                    Ok(answer) => Outcome::Code(answer.code),
+                    Err(Unanswered::Silent) => Outcome::Silent,
+                    Err(Unanswered::Closed) => Outcome::Closed,
+                    Err(Unanswered::Failed(why)) => Outcome::Failed(why.clone()),
+                },
+            });
+        }
+        replies
+    }
+}
+
 /// Follows one look-up of `name`.
 ///
 /// # Errors
 /// Nobody to look up as; `name` is none.
 pub fn follow(config: &Config, name: &str) -> Result<Trace, Error> {
-    if Question::new(0, name, kind::A, class::IN).is_none() {
-        return Err(Error::Name(name.to_owned()));
-    }
+    let questions = Questions::new(name)?;
     let groups = config.redirect.groups.iter();
     let group = groups.filter_map(|group| Some((group.to_string(), redirect::gid(group).ok()??)));
     let (group, gid) = { group }.next().ok_or(Error::NoGroup)?;
 
-    let start = Instant::now();
-    let before = health(config);
-    let lookup = lookup(name, gid, start);
+    let before = health(config).unwrap_or_default();
+    let lookup = lookup(&questions, gid);
     let after = health(config);
-    let upstreams = after.map(|after| upstreams(config, name, &before, &after, start));
+    let upstreams = after.map(|after| upstreams(config, &questions, &before, after));
     Ok(Trace {
         name: name.to_owned(),
         group,
@@ -59,46 +102,27 @@ pub fn follow(config: &Config, name: &str) -> Result<Trace, Error> {
 }
 
 /// The look-up as libc makes it: the first server of its list is asked.
-fn lookup(name: &str, gid: u32, start: Instant) -> Lookup {
+fn lookup(questions: &Questions, gid: u32) -> Lookup {
     let primary = primary();
     let before = redirected();
-    // The kernel takes the group of a socket from the thread that makes it.
-    let as_group = || setfsgid(Gid::from_raw(gid));
-    let replies = thread::scope(|scope| {
-        // Both at once, as libc does.
-        let asking = KINDS.map(|kind| {
-            let ask = move || ask(primary, 0, name, kind, start, LOOKUP);
-            scope.spawn(move || {
-                as_group();
-                ask()
-            })
-        });
-        let mut kinds = KINDS.iter();
-        asking.map(|one| {
-            let kind = kinds.next().map_or("?", |(kind, _)| *kind);
-            one.join().unwrap_or_else(|_| Exchange {
-                kind,
-                at: Duration::ZERO,
-                took: Duration::ZERO,
-                outcome: Outcome::Failed("the look-up broke off".into()),
-            })
-        })
-    });
+    let mut asked = as_group(gid, || questions.send(primary, 0, LOOKUP));
+    ask::wait(&mut asked);
     let after = redirected();
-    let answered_by = thread::scope(|scope| {
-        let asking = scope.spawn(|| {
-            as_group();
-            version(primary)
-        });
-        asking.join().ok().flatten()
-    });
     Lookup {
         file: PathBuf::from(RESOLV_CONF),
         primary,
-        replies,
+        replies: questions.replies(&asked),
         redirected: before.and_then(|before| Ok(after?.saturating_sub(before))),
-        answered_by,
+        answered_by: as_group(gid, || probe::version(primary)),
     }
+}
+
+/// The kernel takes the group of a socket from the thread that makes it.
+fn as_group<T>(gid: u32, make: impl FnOnce() -> T) -> T {
+    let own = setfsgid(Gid::from_raw(gid));
+    let made = make();
+    setfsgid(own);
+    made
 }
 
 /// The first server of resolv.conf(5); without any, libc asks this node.
@@ -112,7 +136,7 @@ fn primary() -> SocketAddr {
             .next()
             .filter(|&word| word == "nameserver")
             .and_then(|_| words.next())?;
-        address(&server.parse().ok()?).ok()
+        address(server).ok()
     });
     servers
         .next()
@@ -127,114 +151,68 @@ fn redirected() -> Seen<u64> {
     }
 }
 
-/// What the resolver says of its servers: name, queries so far.
-fn health(config: &Config) -> Seen<Vec<(String, u64)>> {
+/// What the resolver says of its servers.
+fn health(config: &Config) -> Seen<Vec<Server>> {
     let addr = config.resolver.listen.first().copied();
     let addr = addr.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let addr = SocketAddr::new(addr, config.resolver.port);
-    let servers = probe::servers(addr, Instant::now() + probe::TIME)?;
-    Ok(servers
-        .into_iter()
-        .map(|one| (one.server, one.queries))
-        .collect())
+    probe::servers(addr, Instant::now() + probe::TIME)
 }
 
 /// Asks every server of the resolver at once.
 fn upstreams(
     config: &Config,
-    name: &str,
-    before: &Seen<Vec<(String, u64)>>,
-    after: &[(String, u64)],
-    start: Instant,
+    questions: &Questions,
+    before: &[Server],
+    after: Vec<Server>,
 ) -> Vec<Upstream> {
-    let queries = |server: &str| {
-        let mut known = before.iter().flatten();
-        known
-            .find(|(name, _)| name == server)
-            .map(|(_, count)| *count)
-    };
-    thread::scope(|scope| {
-        let asked: Vec<_> = after
-            .iter()
-            .map(|(server, count)| {
-                let asking = scope.spawn(move || upstream(config, name, server, start));
-                (
-                    server,
-                    queries(server).map(|before| count.saturating_sub(before)),
-                    asking,
-                )
-            })
-            .collect();
-        let upstream =
-            |(server, asked, asking): (&String, _, thread::ScopedJoinHandle<'_, Upstream>)| {
-                let broke = |_| Upstream {
-                    server: server.clone(),
-                    asked: None,
-                    way: Err("asking it broke off".into()),
-                    source: None,
-                    replies: Vec::new(),
-                };
-                Upstream {
-                    asked,
-                    ..asking.join().unwrap_or_else(broke)
-                }
-            };
-        asked.into_iter().map(upstream).collect()
-    })
+    let mark = config.routing.mark.value;
+    let mut upstreams = Vec::new();
+    let (mut whose, mut asked) = (Vec::new(), Vec::new());
+    for after in after {
+        let before = before.iter().find(|one| one.server == after.server);
+        let addr = address(&after.server);
+        if let Ok(addr) = addr {
+            whose.push(upstreams.len());
+            asked.extend(questions.send(addr, mark, UPSTREAM));
+        }
+        upstreams.push(Upstream {
+            asked: before.map(|before| after.queries.saturating_sub(before.queries)),
+            server: after.server,
+            way: addr.and_then(|addr| way_to(addr, mark)),
+            source: None,
+            replies: Vec::new(),
+        });
+    }
+    ask::wait(&mut asked);
+    for (at, asked) in whose.into_iter().zip(asked.chunks(2)) {
+        if let Some(upstream) = upstreams.get_mut(at) {
+            upstream.source = asked.first().and_then(|one| one.source);
+            upstream.replies = questions.replies(asked);
+        }
+    }
+    upstreams
 }
 
-fn upstream(config: &Config, name: &str, server: &str, start: Instant) -> Upstream {
-    let mark = config.routing.mark.value;
-    let mut found = Upstream {
-        server: server.to_owned(),
-        asked: None,
-        way: Err(format!("'{server}' is no server")),
-        source: None,
-        replies: Vec::new(),
-    };
-    let Ok(server) = server.parse::<Server>() else {
-        return found;
-    };
-    let addr = match address(&server) {
-        Ok(addr) => addr,
-        Err(error) => {
-            found.way = Err(format!("{server}: {error}"));
-            return found;
-        }
-    };
+fn way_to(addr: SocketAddr, mark: u32) -> Seen<Way> {
     let device = match addr {
         SocketAddr::V6(addr) => addr.scope_id(),
         SocketAddr::V4(_) => 0,
     };
-    found.way = way(addr.ip(), device, mark, Some(addr.port()));
-    found.source = connected(addr, mark)
-        .and_then(|socket| socket.local_addr())
-        .ok()
-        .map(|addr| addr.ip());
-    // Both at once, as resolvers of VPN daemons do.
-    found.replies = thread::scope(|scope| {
-        let asking =
-            KINDS.map(|kind| scope.spawn(move || ask(addr, mark, name, kind, start, UPSTREAM)));
-        asking
-            .into_iter()
-            .filter_map(|one| one.join().ok())
-            .collect()
-    });
-    found
+    way(addr.ip(), device, mark, Some(addr.port()))
 }
 
 fn targets(config: &Config, replies: &[Exchange]) -> Vec<Target> {
-    let addrs = replies.iter().flat_map(|reply| reply.outcome.addresses());
     let mark = config.routing.mark.value;
-    addrs
-        .map(|&addr| Target {
-            addr,
-            way: way(addr, 0, mark, None),
-        })
-        .collect()
+    let mut targets = Vec::new();
+    for &addr in replies.iter().flat_map(|reply| reply.outcome.addresses()) {
+        let way = way(addr, 0, mark, None);
+        targets.push(Target { addr, way });
+    }
+    targets
 }
 
-fn way(to: IpAddr, device: u32, mark: u32, port: Option<u16>) -> Seen<crate::routing::way::Way> {
+fn way(to: IpAddr, device: u32, mark: u32, port: Option<u16>) -> Seen<Way> {
     let mut ways = Ways::open().map_err(|error| log::chain(&error))?;
     let packet = Packet {
         to,
@@ -247,65 +225,16 @@ fn way(to: IpAddr, device: u32, mark: u32, port: Option<u16>) -> Seen<crate::rou
     ways.of(&packet).map_err(|refused| refused.to_string())
 }
 
-/// Asks one server one question.
-fn ask(
-    server: SocketAddr,
-    mark: u32,
-    name: &str,
-    (kind, number): (&'static str, u16),
-    start: Instant,
-    time: Duration,
-) -> Exchange {
-    let asked = Instant::now();
-    let answer = || {
-        let id = getrandom::u32().map_err(io::Error::other)? as u16;
-        let question = Question::new(id, name, number, class::IN);
-        let question = question.ok_or(ErrorKind::InvalidInput)?;
-        question.over_udp(&connected(server, mark)?, asked + time)
-    };
-    let outcome = match answer() {
-        Ok(answer) if answer.code == 0 => Outcome::Addresses(answer.addresses()),
-        Ok(answer) => Outcome::Code(answer.code),
-        Err(error) => match error.kind() {
-            ErrorKind::TimedOut => Outcome::Silent,
-            ErrorKind::ConnectionRefused => Outcome::Closed,
-            _ => Outcome::Failed(error.to_string()),
-        },
-    };
-    Exchange {
-        kind,
-        at: asked - start,
-        took: asked.elapsed(),
-        outcome,
-    }
-}
-
-/// Who answers there.
-fn version(server: SocketAddr) -> Option<String> {
-    let question = Question::new(0x6757, "version.bind", kind::TXT, class::CHAOS)?;
-    let deadline = Instant::now() + probe::TIME;
-    let answer = question
-        .over_udp(&connected(server, 0).ok()?, deadline)
-        .ok()?;
-    answer.texts().into_iter().next()
-}
-
-/// A socket towards a server, as the resolver makes it: marked, then connected.
-fn connected(to: SocketAddr, mark: u32) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(to), Type::DGRAM.cloexec(), None)?;
-    if mark != 0 {
-        socket.set_mark(mark)?;
-    }
-    socket.connect(&to.into())?;
-    Ok(socket.into())
-}
-
-fn address(server: &Server) -> io::Result<SocketAddr> {
-    match (server.addr, &server.device) {
+/// As the configuration writes it.
+fn address(server: &str) -> Seen<SocketAddr> {
+    let parsed = server.parse::<config::Server>();
+    let parsed = parsed.map_err(|_| format!("'{server}' is no server"))?;
+    match (parsed.addr, &parsed.device) {
         (IpAddr::V6(addr), Some(device)) => {
-            let index = if_nametoindex(device.as_str())?;
-            Ok(SocketAddrV6::new(addr, server.port, 0, index).into())
+            let index = if_nametoindex(device.as_str());
+            let index = index.map_err(|error| format!("{server}: {}", io::Error::from(error)))?;
+            Ok(SocketAddrV6::new(addr, parsed.port, 0, index).into())
         }
-        (addr, _) => Ok(SocketAddr::new(addr, server.port)),
+        (addr, _) => Ok(SocketAddr::new(addr, parsed.port)),
     }
 }

@@ -36,9 +36,9 @@ pub enum Error {
          follow"
     )]
     NoGroup,
-    /// Standard output is closed.
+    /// No random numbers; standard output is closed.
     #[error(transparent)]
-    Output(#[from] std::io::Error),
+    Io(#[from] std::io::Error),
 }
 
 /// Follows a look-up of `name`. Success means that a packet to an answer would

@@ -1,17 +1,15 @@
 //! What netifd says of its interfaces, over ubus. The client is OpenWrt's own
 //! program: another one of our own would cost more flash than it is worth.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::child::{self, Limits, Stream};
 use crate::output::json::Value;
 
-/// What `status` as a whole may take is a second; netifd knows a dozen interfaces,
-/// of some kilobytes each.
-const LIMITS: Limits = Limits {
-    time: Duration::from_millis(600),
-    bytes: 1024 * 1024,
-};
+/// As long as it is waited for at most.
+const TIME: Duration = Duration::from_millis(600);
+/// netifd knows a dozen interfaces, of some kilobytes each.
+const MAX_ANSWER: usize = 1024 * 1024;
 
 /// An interface of netifd.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,32 +22,41 @@ pub struct Interface {
     pub servers: Vec<String>,
 }
 
-/// All interfaces; none where there is no netifd that answers in time.
-pub fn interfaces() -> Option<Vec<Interface>> {
-    let text = ask()?;
-    let dump = Value::read(&text)?;
-    let interfaces = dump.get("interface")?.items();
-    Some(interfaces.iter().filter_map(interface).collect())
-}
-
-fn interface(value: &Value) -> Option<Interface> {
-    let word = |name: &str| value.get(name).and_then(Value::text).map(str::to_owned);
-    let servers = value.get("dns-server").map_or(&[][..], Value::items).iter();
-    Some(Interface {
-        name: word("interface")?,
-        devices: ["l3_device", "device"]
-            .into_iter()
-            .filter_map(word)
-            .collect(),
-        servers: servers.filter_map(Value::text).map(str::to_owned).collect(),
-    })
-}
-
-fn ask() -> Option<String> {
+/// All interfaces; none where there is no netifd that answers until then.
+pub fn interfaces(until: Instant) -> Option<Vec<Interface>> {
     let words = [c"ubus", c"-t", c"1", c"call", c"network.interface", c"dump"];
-    let answer = child::ask(&words, Stream::Out, LIMITS).ok()?;
+    let limits = Limits {
+        time: TIME.min(until.saturating_duration_since(Instant::now())),
+        bytes: MAX_ANSWER,
+    };
+    let answer = child::ask(&words, Stream::Out, limits).ok()?;
     let said = answer.end.is_success().then_some(answer.said)?;
-    String::from_utf8(said).ok()
+    let dump = Value::read(&String::from_utf8(said).ok()?)?;
+    Some(all(&dump))
+}
+
+fn all(dump: &Value) -> Vec<Interface> {
+    let mut interfaces = Vec::new();
+    for value in dump.get("interface").map_or(&[][..], Value::items) {
+        let Some(name) = word(value, "interface") else {
+            continue;
+        };
+        let mut found = Interface {
+            name,
+            ..Interface::default()
+        };
+        found.devices.extend(word(value, "l3_device"));
+        found.devices.extend(word(value, "device"));
+        for server in value.get("dns-server").map_or(&[][..], Value::items) {
+            found.servers.extend(server.text().map(str::to_owned));
+        }
+        interfaces.push(found);
+    }
+    interfaces
+}
+
+fn word(value: &Value, name: &str) -> Option<String> {
+    Some(value.get(name)?.text()?.to_owned())
 }
 
 #[cfg(test)]
@@ -66,13 +73,7 @@ mod tests {
             {"up":true}
         ]}"#;
         let dump = Value::read(dump).unwrap();
-        let found: Vec<_> = dump
-            .get("interface")
-            .unwrap()
-            .items()
-            .iter()
-            .filter_map(interface)
-            .collect();
+        let found = all(&dump);
         let words = |words: &[&str]| {
             words
                 .iter()

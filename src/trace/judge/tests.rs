@@ -52,7 +52,7 @@ fn well() -> Trace {
         lookup: Lookup {
             file: "/etc/resolv.conf".into(),
             primary: "127.0.0.1:53".parse().unwrap(),
-            replies: [reply(address()), reply(Outcome::Addresses(Vec::new()))],
+            replies: vec![reply(address()), reply(Outcome::Addresses(Vec::new()))],
             redirected: Ok(2),
             answered_by: Some("gluon-wan 0.2.0".into()),
         },
