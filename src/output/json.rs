@@ -1,154 +1,137 @@
-//! Writes and reads JSON (RFC 8259): the little that `status` and `trace` need,
-//! without the flash that a library costs.
+//! Writes JSON (RFC 8259), member by member: the little that `status` and `trace`
+//! need, without the flash that a library costs.
 
-mod read;
+use std::fmt::{self, Display, Write};
 
-use std::borrow::Cow;
-use std::fmt::{self, Write};
+use super::put;
 
-/// One value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    /// `null`
-    Null,
-    /// `true`, `false`
-    Bool(bool),
-    /// A whole number.
-    Number(u64),
-    /// A string.
-    Text(String),
-    /// An array.
-    List(Vec<Value>),
-    /// An object; the order of its members is kept.
-    Object(Vec<(Cow<'static, str>, Value)>),
-}
+/// An object in the making.
+pub struct Object(String);
 
-impl Value {
-    /// An object of its members.
-    pub fn object(members: impl IntoIterator<Item = (&'static str, Self)>) -> Self {
-        let members = members.into_iter();
-        Self::Object(members.map(|(name, value)| (name.into(), value)).collect())
+impl Object {
+    /// An object and a line feed.
+    pub fn whole(write: impl FnOnce(&mut Self)) -> String {
+        let mut object = Self(String::new());
+        object.0.push('{');
+        write(&mut object);
+        object.0.push_str("}\n");
+        object.0
     }
 
-    /// Reads a text; none where it is not JSON, or nested deeper than anybody writes.
-    /// Numbers that are not whole and not negative are read as `null`.
-    #[must_use]
-    pub fn read(text: &str) -> Option<Self> {
-        let mut rest = text;
-        let value = read::value(&mut rest, 0)?;
-        rest.trim_start().is_empty().then_some(value)
+    /// A text.
+    pub fn text(&mut self, name: &str, text: &dyn Display) {
+        self.text_or_null(name, Some(text));
     }
 
-    /// A member of an object.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Self> {
-        match self {
-            Self::Object(members) => {
-                let found = members.iter().find(|(member, _)| member == name)?;
-                Some(&found.1)
+    /// A text, `null` where there is none.
+    pub fn maybe(&mut self, name: &str, text: Option<&impl Display>) {
+        self.text_or_null(name, text.map(|text| text as &dyn Display));
+    }
+
+    fn text_or_null(&mut self, name: &str, text: Option<&dyn Display>) {
+        self.name(name);
+        match text {
+            Some(text) => self.string(text),
+            None => self.0.push_str("null"),
+        }
+    }
+
+    /// A whole number, `null` where there is none.
+    pub fn number(&mut self, name: &str, number: impl Into<Option<u64>>) {
+        self.name(name);
+        // Writing to a String does not fail.
+        let _ = match number.into() {
+            Some(number) => write!(self.0, "{number}"),
+            None => self.0.write_str("null"),
+        };
+    }
+
+    /// Whether it is so, `null` where that is not known.
+    pub fn flag(&mut self, name: &str, flag: Option<bool>) {
+        self.name(name);
+        self.0.push_str(match flag {
+            Some(true) => "true",
+            Some(false) => "false",
+            None => "null",
+        });
+    }
+
+    /// An object, `null` where there is nothing to make it of.
+    pub fn nest<T>(&mut self, name: &str, of: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        self.name(name);
+        match of {
+            Some(of) => {
+                self.0.push('{');
+                write(self, of);
+                self.0.push('}');
             }
-            _ => None,
+            None => self.0.push_str("null"),
         }
     }
 
-    /// The items of an array, none where it is none.
-    #[must_use]
-    pub fn items(&self) -> &[Self] {
-        match self {
-            Self::List(items) => items,
-            _ => &[],
+    /// An array of objects, `null` where there is none.
+    pub fn list<T>(&mut self, name: &str, items: Option<&[T]>, write: impl Fn(&mut Self, &T)) {
+        self.name(name);
+        let Some(items) = items else {
+            return self.0.push_str("null");
+        };
+        self.0.push('[');
+        for item in items {
+            self.next();
+            self.0.push('{');
+            write(self, item);
+            self.0.push('}');
+        }
+        self.0.push(']');
+    }
+
+    /// An array of texts, `null` where there is none.
+    pub fn texts<'a, T: Display + 'a>(&mut self, name: &str, texts: impl Into<Option<&'a [T]>>) {
+        self.name(name);
+        let Some(texts) = texts.into() else {
+            return self.0.push_str("null");
+        };
+        self.0.push('[');
+        for text in texts {
+            self.next();
+            self.string(text);
+        }
+        self.0.push(']');
+    }
+
+    fn name(&mut self, name: &str) {
+        self.next();
+        self.string(&name);
+        self.0.push(':');
+    }
+
+    /// A comma behind all but the first.
+    fn next(&mut self) {
+        if !self.0.ends_with(['{', '[']) {
+            self.0.push(',');
         }
     }
 
-    /// The text of a string.
-    #[must_use]
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// An array of what `item` makes of each.
-    pub fn list<T>(items: &[T], item: impl Fn(&T) -> Self) -> Self {
-        Self::List(items.iter().map(item).collect())
-    }
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
-}
-
-impl From<u64> for Value {
-    fn from(value: u64) -> Self {
-        Self::Number(value)
-    }
-}
-
-impl From<String> for Value {
-    fn from(value: String) -> Self {
-        Self::Text(value)
-    }
-}
-
-impl From<&str> for Value {
-    fn from(value: &str) -> Self {
-        Self::Text(value.into())
-    }
-}
-
-impl<T: Into<Self>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, T::into)
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => f.write_str("null"),
-            Self::Bool(value) => write!(f, "{value}"),
-            Self::Number(value) => write!(f, "{value}"),
-            Self::Text(text) => string(f, text),
-            Self::List(items) => {
-                f.write_char('[')?;
-                for (at, item) in items.iter().enumerate() {
-                    write!(f, "{}{item}", if at == 0 { "" } else { "," })?;
-                }
-                f.write_char(']')
-            }
-            Self::Object(members) => {
-                f.write_char('{')?;
-                for (at, (name, value)) in members.iter().enumerate() {
-                    f.write_str(if at == 0 { "" } else { "," })?;
-                    string(f, name)?;
-                    write!(f, ":{value}")?;
-                }
-                f.write_char('}')
-            }
-        }
+    fn string(&mut self, text: &dyn Display) {
+        self.0.push('"');
+        put(&mut self.0, text, escape);
+        self.0.push('"');
     }
 }
 
 /// Quote, backslash and control characters must be escaped (section 7); here all
 /// is that is not printable ASCII, because a terminal may be what reads it.
-fn string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    f.write_char('"')?;
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => write!(f, "\\{c}")?,
-            ' '..='~' => f.write_char(c)?,
-            c => {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    write!(f, "\\u{unit:04x}")?;
-                }
+fn escape(to: &mut String, c: char) -> fmt::Result {
+    match c {
+        '"' | '\\' => write!(to, "\\{c}")?,
+        ' '..='~' => to.push(c),
+        c => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(to, "\\u{unit:04x}")?;
             }
         }
     }
-    f.write_char('"')
+    Ok(())
 }
 
 #[cfg(test)]
@@ -156,58 +139,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_value() {
-        let value = Value::object([
-            ("a", Value::Null),
-            ("b", true.into()),
-            ("c", u64::MAX.into()),
-            ("d", Value::list(&["x", "y"], |text| (*text).into())),
-            ("e", Value::object([])),
-            ("f", Value::list(&[0u64; 0], |n| (*n).into())),
-            ("g", None::<u64>.into()),
-        ]);
+    fn every_kind_of_member() {
+        let text = Object::whole(|object| {
+            object.maybe("a", None::<&&str>);
+            object.flag("b", Some(true));
+            object.number("c", u64::MAX);
+            object.texts("d", &["x{", "y["][..]);
+            object.nest("e", Some(()), |_, ()| {});
+            object.list("f", Some(&[0; 0]), |_, _| {});
+            object.list("g", Some(&[1, 2]), |object, n| object.number("h", *n));
+            object.number("i", None);
+            object.nest("j", Some("x"), |object, x| object.text("k", &x));
+            object.texts("l", None::<&[String]>);
+        });
         assert_eq!(
-            value.to_string(),
-            r#"{"a":null,"b":true,"c":18446744073709551615,"d":["x","y"],"e":{},"f":[],"g":null}"#
+            text,
+            "{\"a\":null,\"b\":true,\"c\":18446744073709551615,\"d\":[\"x{\",\"y[\"],\"e\":{},\
+             \"f\":[],\"g\":[{\"h\":1},{\"h\":2}],\"i\":null,\"j\":{\"k\":\"x\"},\"l\":null}\n"
         );
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let value = Value::object([
-            ("a", Value::List(vec![Value::Null, true.into(), 7.into()])),
-            ("b\"", Value::from("say \"\u{e4}\"\\\n\u{1f600}")),
-            ("c", Value::object([])),
-        ]);
-        assert_eq!(Value::read(&value.to_string()), Some(value));
-        let numbers = Value::read(" [ -1 , 1.5e3, 12 ] ").unwrap();
-        assert_eq!(
-            numbers.items(),
-            [Value::Null, Value::Null, Value::Number(12)]
-        );
-        for text in [
-            "",
-            "{",
-            "[1,]",
-            "[1 2]",
-            "{\"a\"}",
-            "\"\\x\"",
-            "\"",
-            "nul",
-            "1 1",
-            "\"\\ud800\"",
-        ] {
-            assert_eq!(Value::read(text), None, "{text}");
-        }
-        assert_eq!(Value::read(&"[".repeat(100_000)), None);
     }
 
     #[test]
     fn strings_are_escaped() {
-        let text = Value::from("say \"ä\"\\\n\u{1}\u{7f}\u{85}\u{1f600}");
+        let evil = "say \"ä\"\\\n\u{1}\u{7f}\u{85}\u{1f600}";
         assert_eq!(
-            text.to_string(),
-            r#""say \"\u00e4\"\\\u000a\u0001\u007f\u0085\ud83d\ude00""#
+            Object::whole(|object| object.text(evil, &evil)),
+            r#"{"E":"E"}"#.replace(
+                'E',
+                r#"say \"\u00e4\"\\\u000a\u0001\u007f\u0085\ud83d\ude00"#
+            ) + "\n"
         );
     }
 }

@@ -5,14 +5,17 @@
 
 pub mod json;
 pub mod page;
+pub mod read;
 
-use std::io::{self, Write};
+use std::fmt::{self, Display, Write};
+use std::io;
 
 /// Writes a text to standard output.
 ///
 /// # Errors
 /// A full disk, a closed pipe.
 pub fn show(text: &str) -> io::Result<()> {
+    use io::Write;
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map_err(|error| {
@@ -21,4 +24,19 @@ pub fn show(text: &str) -> io::Result<()> {
             format!("cannot write to standard output: {error}"),
         )
     })
+}
+
+/// Appends a text of which all but printable ASCII is written by `escape`.
+fn put(to: &mut String, text: &dyn Display, escape: fn(&mut String, char) -> fmt::Result) {
+    // Writing to a String does not fail.
+    let _ = write!(Escaped(to, escape), "{text}");
+}
+
+struct Escaped<'a>(&'a mut String, fn(&mut String, char) -> fmt::Result);
+
+impl Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let Self(to, escape) = self;
+        text.chars().try_for_each(|c| escape(to, c))
+    }
 }

@@ -1,14 +1,11 @@
 //! The facts and the verdict for programs. docs/status.schema.json describes
-//! it; a member that is there stays, and keeps its meaning.
+//! it; a member that is there stays, and keeps its meaning. `null` stands for what
+//! could not be seen; the reason is among `unseen`.
 
-use super::facts::{
-    Asked, Device, Facts, Group, Include, Leaks, Listener, Match, Reply, Resolver, Seen, Server,
-    Table,
-};
-use super::judge::{Finding, Unseen, Verdict};
-use crate::output::json::Value;
+use super::facts::{Asked, Facts, Listener, Match, Reply, Resolver, Server};
+use super::judge::{Finding, Verdict};
+use crate::output::json::Object;
 use crate::pulse::Watch;
-use crate::routing::Difference;
 use crate::routing::way::{Course, Way};
 
 /// Grows when a member goes or changes its meaning, not when one is added.
@@ -16,189 +13,145 @@ const FORMAT: u64 = 1;
 
 /// One object and a line feed.
 pub fn show(facts: &Facts, verdict: &Verdict) -> String {
-    let object = Value::object([
-        ("format", FORMAT.into()),
-        ("version", env!("CARGO_PKG_VERSION").into()),
-        ("healthy", verdict.is_healthy().into()),
-        ("problems", Value::list(&verdict.problems, finding)),
-        ("notes", Value::list(&verdict.notes, finding)),
-        ("unseen", Value::list(&verdict.unseen, unseen)),
-        (
-            "devices",
-            seen(&facts.devices, |all| Value::list(all, device)),
-        ),
-        ("redirect", redirect(facts)),
-        ("include", facts.include.as_ref().map(include).into()),
-        ("routing", seen(&facts.routing, routing)),
-        ("ways", seen(&facts.ways, |all| Value::list(all, asked))),
-        ("watch", seen(&facts.watch, watch)),
-        ("resolver", resolver(&facts.resolver)),
-        ("leaks", leaks(facts)),
-    ]);
-    format!("{object}\n")
+    Object::whole(|object| {
+        object.number("format", FORMAT);
+        object.text("version", &env!("CARGO_PKG_VERSION"));
+        object.flag("healthy", Some(verdict.is_healthy()));
+        findings(object, "problems", "advice", &verdict.problems);
+        findings(object, "notes", "advice", &verdict.notes);
+        findings(object, "unseen", "reason", &verdict.unseen);
+        devices(object, facts);
+        redirect(object, facts);
+        routing(object, facts);
+        object.nest("watch", facts.watch.as_ref().ok(), watch);
+        object.nest("resolver", Some(&facts.resolver), resolver);
+        leaks(object, facts);
+    })
 }
 
-/// `null` for what could not be seen; the reason is among `unseen`.
-fn seen<T>(fact: &Seen<T>, show: impl Fn(&T) -> Value) -> Value {
-    fact.as_ref().map_or(Value::Null, show)
+fn findings(object: &mut Object, name: &str, advice: &str, findings: &[Finding]) {
+    object.list(name, Some(findings), |object, finding| {
+        object.text("part", &finding.part);
+        object.text("what", &finding.what);
+        let has_advice = !finding.advice.is_empty();
+        object.maybe(advice, has_advice.then_some(&finding.advice));
+    });
 }
 
-fn texts(lines: &[String]) -> Value {
-    Value::list(lines, |line| line.as_str().into())
+fn devices(object: &mut Object, facts: &Facts) {
+    let devices = facts.devices.as_deref().ok();
+    object.list("devices", devices, |object, device| {
+        let link = device.link.as_ref();
+        object.text("name", &device.name);
+        object.flag("exists", Some(link.is_some()));
+        object.flag("up", Some(link.is_some_and(|link| link.up)));
+        object.flag("carrier", Some(link.is_some_and(|link| link.carrier)));
+        object.texts("addresses", link.map_or(&[][..], |link| &link.addresses));
+    });
 }
 
-fn finding(finding: &Finding) -> Value {
-    let advice = Some(finding.advice.as_str()).filter(|advice| !advice.is_empty());
-    Value::object([
-        ("part", finding.part.into()),
-        ("what", finding.what.as_str().into()),
-        ("advice", advice.into()),
-    ])
+fn redirect(object: &mut Object, facts: &Facts) {
+    object.nest("redirect", Some(facts), |object, facts| {
+        object.number("port", u64::from(facts.port));
+        object.list("groups", Some(&facts.groups), |object, group| {
+            object.text("name", &group.name);
+            let gid = group.gid.as_ref().ok().copied().flatten();
+            object.number("gid", gid.map(u64::from));
+        });
+        object.nest("table", facts.table.as_ref().ok(), |object, table| {
+            object.text("state", &state(table.state));
+            object.number("packets", table.redirected.packets);
+            object.number("bytes", table.redirected.bytes);
+            object.number("stopped", table.stopped.marked);
+            object.number("unredirected", table.stopped.unredirected);
+            object.number("unmarked", table.stopped.unmarked);
+        });
+    });
+    object.nest("include", facts.include.as_ref(), |object, include| {
+        object.text("path", &include.path.display());
+        let state = include.state.as_ref().ok().map(|&found| state(found));
+        object.maybe("state", state.as_ref());
+        object.flag("fw4_loads_it", include.linked);
+    });
 }
 
-fn unseen(unseen: &Unseen) -> Value {
-    Value::object([
-        ("part", unseen.part.into()),
-        ("what", unseen.what.as_str().into()),
-        ("reason", unseen.reason.as_str().into()),
-    ])
-}
-
-fn device(device: &Device) -> Value {
-    let link = device.link.as_ref();
-    Value::object([
-        ("name", device.name.as_str().into()),
-        ("exists", link.is_some().into()),
-        ("up", link.is_some_and(|link| link.up).into()),
-        ("carrier", link.is_some_and(|link| link.carrier).into()),
-        (
-            "addresses",
-            link.map_or(Value::List(Vec::new()), |link| texts(&link.addresses)),
-        ),
-    ])
-}
-
-fn redirect(facts: &Facts) -> Value {
-    Value::object([
-        ("port", u64::from(facts.port).into()),
-        ("groups", Value::list(&facts.groups, group)),
-        ("table", seen(&facts.table, table)),
-    ])
-}
-
-fn group(group: &Group) -> Value {
-    let gid = group.gid.clone().ok().flatten();
-    Value::object([
-        ("name", group.name.as_str().into()),
-        ("gid", gid.map(u64::from).into()),
-    ])
-}
-
-fn table(table: &Table) -> Value {
-    Value::object([
-        ("state", state(&table.state)),
-        ("packets", table.redirected.packets.into()),
-        ("bytes", table.redirected.bytes.into()),
-        ("stopped", table.stopped.marked.into()),
-        ("unredirected", table.stopped.unredirected.into()),
-        ("unmarked", table.stopped.unmarked.into()),
-    ])
-}
-
-fn state(state: &Match) -> Value {
+fn state(state: Match) -> &'static str {
     match state {
         Match::Equal => "equal",
         Match::Different => "different",
         Match::Absent => "absent",
     }
-    .into()
 }
 
-fn include(include: &Include) -> Value {
-    Value::object([
-        ("path", include.path.display().to_string().into()),
-        ("state", seen(&include.state, state)),
-        ("fw4_loads_it", include.linked.into()),
-    ])
+fn routing(object: &mut Object, facts: &Facts) {
+    let routing = facts.routing.as_ref().ok();
+    object.nest("routing", routing, |object, difference| {
+        object.texts("wanted", &difference.wanted[..]);
+        object.texts("changes", &difference.changes[..]);
+        object.texts("obstacles", &difference.obstacles[..]);
+    });
+    object.list("ways", facts.ways.as_deref().ok(), asked);
 }
 
-fn routing(difference: &Difference) -> Value {
-    let obstacles = difference.obstacles.iter().map(ToString::to_string);
-    Value::object([
-        ("wanted", texts(&difference.wanted)),
-        ("changes", texts(&difference.changes)),
-        ("obstacles", texts(&obstacles.collect::<Vec<_>>())),
-    ])
-}
-
-fn asked(asked: &Asked) -> Value {
-    let mut members = vec![
-        ("to", asked.packet.to.to_string().into()),
-        ("marked", (asked.packet.mark != 0).into()),
-    ];
-    members.extend(way_members(asked.way.as_ref().ok()));
-    Value::object(members)
+fn asked(object: &mut Object, asked: &Asked) {
+    object.text("to", &asked.packet.to);
+    object.flag("marked", Some(asked.packet.mark != 0));
+    way(object, asked.way.as_ref().ok());
 }
 
 /// Where a packet goes, and who sends it there; all `null` where nobody said.
-pub fn way_members(way: Option<&Way>) -> Vec<(&'static str, Value)> {
-    let (goes, device, gateway) = match way.map(|way| &way.course) {
-        Some(Course::Here) => (Some("here"), None, None),
+pub fn way(object: &mut Object, way: Option<&Way>) {
+    let (goes, out) = match way.map(|way| &way.course) {
+        Some(Course::Here) => (Some(&"here"), None),
         Some(Course::Out {
             device, gateway, ..
-        }) => (Some("out"), Some(device.as_str()), gateway.as_ref()),
-        Some(Course::Nowhere(_)) => (Some("nowhere"), None, None),
-        None => (None, None, None),
+        }) => (Some(&"out"), Some((device, gateway.as_ref()))),
+        Some(Course::Nowhere(_)) => (Some(&"nowhere"), None),
+        None => (None, None),
     };
+    object.maybe("goes", goes);
+    object.maybe("device", out.map(|(device, _)| device));
+    let gateway = out.and_then(|(_, gateway)| gateway);
+    object.maybe("gateway", gateway);
     let rule = way.and_then(|way| way.rule.as_ref());
-    vec![
-        ("goes", goes.into()),
-        ("device", device.into()),
-        ("gateway", gateway.map(ToString::to_string).into()),
-        ("rule", rule.map(ToString::to_string).into()),
-        ("route", way.and_then(|way| way.route.clone()).into()),
-    ]
+    object.maybe("rule", rule);
+    let route = way.and_then(|way| way.route.as_ref());
+    object.maybe("route", route);
 }
 
-fn watch(watch: &Watch) -> Value {
+fn watch(object: &mut Object, watch: &Watch) {
     let (state, beat) = match watch {
         Watch::None => ("absent", None),
         Watch::Ended => ("ended", None),
         Watch::Here(beat) if beat.stopped => ("stopped", Some(beat)),
         Watch::Here(beat) => ("watches", Some(beat)),
     };
-    let change = |(ago, change): &(u64, String)| {
-        Value::object([("ago_s", (*ago).into()), ("change", change.as_str().into())])
-    };
-    Value::object([
-        ("state", state.into()),
-        ("pid", beat.map(|beat| u64::from(beat.pid)).into()),
-        ("looked_s", beat.map(|beat| beat.idle_s).into()),
-        ("mended", beat.map(|beat| u64::from(beat.mended)).into()),
-        (
-            "changes",
-            Value::list(beat.map_or(&[], |beat| &beat.changes), change),
-        ),
-        ("trouble", texts(beat.map_or(&[], |beat| &beat.trouble))),
-    ])
+    object.text("state", &state);
+    object.number("pid", beat.map(|beat| u64::from(beat.pid)));
+    object.number("looked_s", beat.map(|beat| beat.idle_s));
+    object.number("mended", beat.map(|beat| u64::from(beat.mended)));
+    let changes = beat.map_or(&[][..], |beat| &beat.changes);
+    object.list("changes", Some(changes), |object, (ago, change)| {
+        object.number("ago_s", *ago);
+        object.text("change", change);
+    });
+    object.texts("trouble", beat.map_or(&[][..], |beat| &beat.trouble));
 }
 
-fn resolver(resolver: &Resolver) -> Value {
+fn resolver(object: &mut Object, resolver: &Resolver) {
+    object.list("listen", Some(&resolver.listeners), listener);
     let process = resolver.process.as_ref().and_then(|one| one.as_ref().ok());
-    let servers = resolver.servers.as_ref().and_then(|all| all.as_ref().ok());
-    Value::object([
-        ("listen", Value::list(&resolver.listeners, listener)),
-        ("pid", process.map(|process| u64::from(process.pid)).into()),
-        ("may_mark", process.map(|process| process.may_mark).into()),
-        ("source", resolver.source.display().to_string().into()),
-        (
-            "servers",
-            servers.map(|all| Value::list(all, server)).into(),
-        ),
-    ])
+    object.number("pid", process.map(|process| u64::from(process.pid)));
+    object.flag("may_mark", process.map(|process| process.may_mark));
+    object.text("source", &resolver.source.display());
+    let servers = resolver
+        .servers
+        .as_ref()
+        .and_then(|all| all.as_deref().ok());
+    object.list("servers", servers, server);
 }
 
-fn listener(listener: &Listener) -> Value {
+fn listener(object: &mut Object, listener: &Listener) {
     let (state, took, version) = match &listener.reply {
         Reply::Ours { took, version } => ("answers", Some(took), Some(version)),
         Reply::Foreign(version) => ("foreign", None, version.as_ref()),
@@ -206,42 +159,29 @@ fn listener(listener: &Listener) -> Value {
         Reply::Silent => ("silent", None, None),
         Reply::Failed(_) => ("failed", None, None),
     };
-    let micros = took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    Value::object([
-        ("address", listener.addr.to_string().into()),
-        ("state", state.into()),
-        ("answer_us", micros.into()),
-        ("version", version.map(String::as_str).into()),
-    ])
+    object.text("address", &listener.addr);
+    object.text("state", &state);
+    object.number("answer_us", took.map(|took| took.as_micros() as u64));
+    object.maybe("version", version);
 }
 
-fn server(server: &Server) -> Value {
-    Value::object([
-        ("server", server.server.as_str().into()),
-        ("state", server.state.word().into()),
-        ("since_s", server.since_s.into()),
-        ("usual_us", server.usual_us.into()),
-        ("queries", server.queries.into()),
-        ("failures", server.failures.into()),
-    ])
+fn server(object: &mut Object, server: &Server) {
+    object.text("server", &server.server);
+    object.text("state", &server.state);
+    object.number("since_s", server.since_s);
+    object.number("usual_us", server.usual_us);
+    object.number("queries", server.queries);
+    object.number("failures", server.failures);
 }
 
-fn leaks(facts: &Facts) -> Value {
-    let Leaks {
-        servers, peerdns, ..
-    } = &facts.leaks;
-    let routes = seen(&facts.routing, |difference| texts(&difference.misplaced));
-    Value::object([
-        ("routes", routes),
-        (
-            "servers",
-            Value::list(servers, |leaked| {
-                Value::object([
-                    ("server", leaked.server.as_str().into()),
-                    ("file", leaked.file.display().to_string().into()),
-                ])
-            }),
-        ),
-        ("peerdns", texts(peerdns)),
-    ])
+fn leaks(object: &mut Object, facts: &Facts) {
+    object.nest("leaks", Some(&facts.leaks), |object, leaks| {
+        let routes = facts.routing.as_ref().ok();
+        object.texts("routes", routes.map(|difference| &difference.misplaced[..]));
+        object.list("servers", Some(&leaks.servers), |object, leaked| {
+            object.text("server", &leaked.server);
+            object.text("file", &leaked.file.display());
+        });
+        object.texts("peerdns", &leaks.peerdns[..]);
+    });
 }

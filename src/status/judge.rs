@@ -1,21 +1,19 @@
 //! From what was seen to what is wrong and what to do about it: pure.
 
 mod others;
+mod resolver;
 mod setup;
 mod watch;
 mod ways;
 
-use super::facts::{
-    Device, Facts, Group, Include, Leaks, Link, Listener, Match, Process, Reply, Resolver, Seen,
-    Server, Table,
-};
-use crate::health::Health;
+use std::fmt::Display;
+
+use super::facts::{Device, Facts, Group, Include, LeakedServer, Leaks, Link, Match, Seen, Table};
 use crate::routing::Difference;
 
 /// How many due changes one line tells.
 const TOLD: usize = 3;
 const SYNC: &str = "`gluon-wan sync`";
-const RESTART: &str = "`/etc/init.d/gluon-wan restart`; `logread -e gluon-wan` says why it ended";
 /// Where fw4 looks, and under which name the package puts the link.
 const FW4_LINK: &str = "/usr/share/nftables.d/ruleset-post/30-gluon-wan.nft";
 
@@ -26,30 +24,19 @@ pub struct Verdict {
     pub problems: Vec<Finding>,
     /// What is worth knowing, and no reason to wake anybody.
     pub notes: Vec<Finding>,
-    /// What could not be looked at.
-    pub unseen: Vec<Unseen>,
+    /// What could not be looked at, and may be wrong or right.
+    pub unseen: Vec<Finding>,
 }
 
-/// Something that is wrong or worth knowing.
+/// Something that is wrong or worth knowing, or that was not to be seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// config, devices, redirect, include, routing, watch, resolver or leaks.
     pub part: &'static str,
     /// What is the matter.
     pub what: String,
-    /// What to do, empty where `what` says it.
+    /// What to do, empty where `what` says it; why, where it could not be seen.
     pub advice: String,
-}
-
-/// Something that may be wrong or right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unseen {
-    /// As in [`Finding`].
-    pub part: &'static str,
-    /// What was to be looked at.
-    pub what: String,
-    /// Why it could not be.
-    pub reason: String,
 }
 
 impl Verdict {
@@ -64,10 +51,8 @@ pub fn judge(facts: &Facts) -> Verdict {
     let mut verdict = Verdict::default();
     verdict.setup(&facts.setup);
     verdict.devices(&facts.devices);
-    let exists = facts
-        .groups
-        .iter()
-        .any(|group| matches!(group.gid, Ok(Some(_))));
+    let mut groups = facts.groups.iter();
+    let exists = groups.any(|group| matches!(group.gid, Ok(Some(_))));
     verdict.groups(&facts.groups, exists);
     verdict.table(&facts.table, exists);
     if let Some(include) = &facts.include {
@@ -89,275 +74,149 @@ pub fn judge(facts: &Facts) -> Verdict {
     verdict
 }
 
-fn finding(part: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Finding {
-    Finding {
-        part,
-        what: what.into(),
-        advice: advice.into(),
+impl Finding {
+    fn new(part: &'static str, what: &dyn Display, advice: &dyn Display) -> Self {
+        Self {
+            part,
+            what: what.to_string(),
+            advice: advice.to_string(),
+        }
     }
 }
 
 impl Verdict {
-    fn problem(&mut self, part: &'static str, what: impl Into<String>, advice: impl Into<String>) {
-        self.problems.push(finding(part, what, advice));
+    fn problem(&mut self, part: &'static str, what: &dyn Display, advice: &dyn Display) {
+        self.problems.push(Finding::new(part, what, advice));
     }
 
-    fn note(&mut self, part: &'static str, what: impl Into<String>, advice: impl Into<String>) {
-        self.notes.push(finding(part, what, advice));
+    fn note(&mut self, part: &'static str, what: &dyn Display, advice: &dyn Display) {
+        self.notes.push(Finding::new(part, what, advice));
     }
 
-    fn unseen(&mut self, part: &'static str, what: impl Into<String>, reason: &str) {
-        self.unseen.push(Unseen {
-            part,
-            what: what.into(),
-            reason: reason.into(),
-        });
+    fn unseen(&mut self, part: &'static str, what: &dyn Display, reason: &dyn Display) {
+        self.unseen.push(Finding::new(part, what, reason));
+    }
+
+    /// What was seen; that it was not, and why, is told.
+    fn seen<'a, T>(
+        &mut self,
+        part: &'static str,
+        what: &dyn Display,
+        fact: &'a Seen<T>,
+    ) -> Option<&'a T> {
+        match fact {
+            Ok(fact) => Some(fact),
+            Err(why) => {
+                self.unseen(part, what, why);
+                None
+            }
+        }
     }
 
     /// One WAN is enough: a second one may wait for its cable.
     fn devices(&mut self, devices: &Seen<Vec<Device>>) {
-        let devices = match devices {
-            Ok(devices) => devices,
-            Err(why) => return self.unseen("devices", "the network devices", why),
+        let Some(devices) = self.seen("devices", &"the network devices", devices) else {
+            return;
         };
-        let faults: Vec<_> = devices.iter().filter_map(fault).collect();
-        if faults.len() < devices.len() {
-            self.notes.extend(faults);
-        } else {
-            self.problems.extend(faults);
+        let mut faults = Vec::new();
+        for device in devices {
+            faults.extend(fault(device));
+        }
+        match faults.len() < devices.len() {
+            true => self.notes.append(&mut faults),
+            false => self.problems.append(&mut faults),
         }
     }
 
     fn groups(&mut self, groups: &[Group], exists: bool) {
-        const ADVICE: &str = "correct `list group` in section redirect, or install the VPN daemon";
         for Group { name, gid } in groups {
-            match gid {
-                Ok(Some(_)) => {}
-                // Gluon has one group for each kind of VPN, a node only its own.
-                Ok(None) if exists => self.note(
+            let Some(None) = self.seen("redirect", &format_args!("group {name}"), gid) else {
+                continue;
+            };
+            // Gluon has one group for each kind of VPN, a node only its own.
+            match exists {
+                true => self.note(
                     "redirect",
-                    format!("there is no group {name}"),
-                    "none is needed where that VPN is not installed",
+                    &format_args!("there is no group {name}"),
+                    &"none is needed where that VPN is not installed",
                 ),
-                Ok(None) => self.problem(
+                false => self.problem(
                     "redirect",
-                    format!("there is no group {name}, nothing is redirected"),
-                    ADVICE,
+                    &format_args!("there is no group {name}, nothing is redirected"),
+                    &"correct `list group` in section redirect, or install the VPN daemon",
                 ),
-                Err(why) => self.unseen("redirect", format!("group {name}"), why),
             }
         }
     }
 
     fn table(&mut self, table: &Seen<Table>, exists: bool) {
-        match table {
-            Ok(table) => match table.state {
-                Match::Absent if exists => self.problem(
-                    "redirect",
-                    "table inet gluon_wan is missing, DNS of the VPN daemons is not redirected",
-                    SYNC,
-                ),
-                Match::Different => self.problem(
-                    "redirect",
-                    "table inet gluon_wan is not as it must be (`gluon-wan print`)",
-                    SYNC,
-                ),
-                Match::Absent | Match::Equal => {}
-            },
-            Err(why) => self.unseen("redirect", "table inet gluon_wan", why),
-        }
+        let table = self.seen("redirect", &"table inet gluon_wan", table);
+        let what = match table.map(|table| table.state) {
+            Some(Match::Absent) if exists => {
+                "table inet gluon_wan is missing, DNS of the VPN daemons is not redirected"
+            }
+            Some(Match::Different) => {
+                "table inet gluon_wan is not as it must be (`gluon-wan print`)"
+            }
+            _ => return,
+        };
+        self.problem("redirect", &what, &SYNC);
     }
 
     fn include(&mut self, include: &Include, exists: bool) {
         let path = include.path.display();
-        match &include.state {
-            Ok(Match::Absent) if exists => self.problem(
-                "include",
-                format!("{path} is missing, fw4 would not bring the redirect back"),
-                SYNC,
-            ),
-            Ok(Match::Different) => self.problem(
-                "include",
-                format!("{path} is not as it must be, fw4 would load another table"),
-                SYNC,
-            ),
-            Ok(Match::Absent | Match::Equal) => {}
-            Err(why) => self.unseen("include", path.to_string(), why),
+        let what = match self.seen("include", &path, &include.state) {
+            Some(Match::Absent) if exists => "is missing, fw4 would not bring the redirect back",
+            Some(Match::Different) => "is not as it must be, fw4 would load another table",
+            _ => "",
+        };
+        if !what.is_empty() {
+            self.problem("include", &format_args!("{path} {what}"), &SYNC);
         }
         if include.linked == Some(false) {
             self.problem(
                 "include",
-                format!("fw4 does not load {path}"),
-                format!("`ln -sf {path} {FW4_LINK}`"),
+                &format_args!("fw4 does not load {path}"),
+                &format_args!("`ln -sf {path} {FW4_LINK}`"),
             );
         }
     }
 
     fn routing(&mut self, difference: &Seen<Difference>) {
-        let difference = match difference {
-            Ok(difference) => difference,
-            Err(why) => return self.unseen("routing", "rules and routes", why),
+        let Some(difference) = self.seen("routing", &"rules and routes", difference) else {
+            return;
         };
         for route in &difference.misplaced {
             self.problem(
                 "leaks",
-                format!("{route}: what has no mark leaves through the WAN"),
-                format!("{SYNC}; `option ip6table '1'` of the WAN's interface keeps IPv6 out"),
+                &format_args!("{route}: what has no mark leaves through the WAN"),
+                &format_args!(
+                    "{SYNC}; `option ip6table '1'` of the WAN's interface keeps IPv6 out"
+                ),
             );
         }
-        if !difference.changes.is_empty() {
-            let told: Vec<&str> = difference
-                .changes
-                .iter()
-                .take(TOLD)
-                .map(String::as_str)
-                .collect();
-            let more = match difference.changes.len().saturating_sub(TOLD) {
-                0 => String::new(),
-                more => format!("; and {more} more"),
-            };
-            self.problem("routing", format!("due: {}{more}", told.join("; ")), SYNC);
+        let due = &difference.changes;
+        if !due.is_empty() {
+            let mut told = due.get(..TOLD).unwrap_or(due).join("; ");
+            if due.len() > TOLD {
+                told += &format!("; and {} more", due.len() - TOLD);
+            }
+            self.problem("routing", &format_args!("due: {told}"), &SYNC);
         }
         for obstacle in &difference.obstacles {
-            self.problem("routing", obstacle.to_string(), "");
-        }
-    }
-
-    fn resolver(&mut self, resolver: &Resolver) {
-        self.listeners(&resolver.listeners);
-        match &resolver.process {
-            Some(Ok(process)) => self.process(process, resolver),
-            Some(Err(why)) => self.unseen("resolver", "whether it may set the mark", why),
-            None => {}
-        }
-        match &resolver.servers {
-            Some(Ok(servers)) => self.servers(servers, resolver),
-            Some(Err(why)) => {
-                self.problem(
-                    "resolver",
-                    format!("its servers are not known: {why}"),
-                    RESTART,
-                );
-            }
-            None => {}
-        }
-    }
-
-    /// The addresses that share a fate share a line.
-    fn listeners(&mut self, listeners: &[Listener]) {
-        let all = |reply: &Reply| {
-            let alike = listeners.iter().filter(|one| one.reply == *reply);
-            let addrs: Vec<String> = alike.map(|one| one.addr.to_string()).collect();
-            addrs.join(" and ")
-        };
-        match all(&Reply::Closed).as_str() {
-            "" => {}
-            addrs => self.problem("resolver", format!("nobody listens on {addrs}"), RESTART),
-        }
-        match all(&Reply::Silent).as_str() {
-            "" => {}
-            addrs => self.problem(
-                "resolver",
-                format!("no answer from {addrs} in time"),
-                RESTART,
-            ),
-        }
-        for listener in listeners {
-            self.listener(listener);
-        }
-    }
-
-    fn listener(&mut self, listener: &Listener) {
-        let addr = listener.addr;
-        match &listener.reply {
-            Reply::Ours { version, .. } if *version == own_version() => {}
-            Reply::Ours { version, .. } => self.note(
-                "resolver",
-                format!("{addr} is {version}, this is {}", own_version()),
-                "`/etc/init.d/gluon-wan restart`",
-            ),
-            Reply::Foreign(who) => self.problem(
-                "resolver",
-                format!(
-                    "{addr} is not gluon-wan but {}",
-                    who.as_deref().unwrap_or("another program")
-                ),
-                "stop that (gluon-wan-dnsmasq?), then `/etc/init.d/gluon-wan restart`",
-            ),
-            Reply::Closed | Reply::Silent => {}
-            Reply::Failed(why) => self.problem(
-                "resolver",
-                format!("{addr} cannot be asked: {why}"),
-                "is the address on lo? `ip addr show lo`",
-            ),
-        }
-    }
-
-    fn process(&mut self, process: &Process, resolver: &Resolver) {
-        if !process.may_mark {
-            let Process { name, pid, .. } = process;
-            self.problem(
-                "resolver",
-                format!(
-                    "{name} (pid {pid}) has no capability to set mark {}: its queries leave \
-                     through the mesh",
-                    resolver.mark
-                ),
-                "`/etc/init.d/gluon-wan restart`",
-            );
-        }
-    }
-
-    fn servers(&mut self, servers: &[Server], resolver: &Resolver) {
-        let source = resolver.source.display();
-        let up = servers.iter().any(|server| server.state == Health::Up);
-        let down: Vec<&Server> = servers
-            .iter()
-            .filter(|server| server.state.is_down())
-            .collect();
-        if servers.is_empty() {
-            self.problem(
-                "resolver",
-                "no server is known, every look-up fails",
-                format!("is the WAN up? They come from {source}"),
-            );
-        } else if up {
-            for server in down {
-                self.note(
-                    "resolver",
-                    format!("{} is {}", server.server, server.state),
-                    "",
-                );
-            }
-        } else if down.is_empty() {
-            self.note(
-                "resolver",
-                "no server was asked since the start or the last change of the network",
-                "",
-            );
-        } else {
-            let each = |server: &Server| format!("{} is {}", server.server, server.state);
-            let each: Vec<String> = servers.iter().map(each).collect();
-            self.problem(
-                "resolver",
-                format!("no server works: {}", each.join(", ")),
-                format!("does the home router reach the internet? They come from {source}"),
-            );
+            self.problem("routing", obstacle, &"");
         }
     }
 
     fn leaks(&mut self, leaks: &Leaks) {
         let network = leaks.network.display();
         let reload = "`/etc/init.d/network reload`";
-        for leaked in &leaks.servers {
+        for LeakedServer { server, file } in &leaks.servers {
+            let file = file.display();
             self.problem(
                 "leaks",
-                format!(
-                    "{} of the WAN is in {}: anybody's look-ups may go there",
-                    leaked.server,
-                    leaked.file.display()
-                ),
-                format!(
+                &format_args!("{server} of the WAN is in {file}: anybody's look-ups may go there"),
+                &format_args!(
                     "`option peerdns '0'`, no `dns` in the WAN's interfaces of {network}, {reload}"
                 ),
             );
@@ -365,39 +224,41 @@ impl Verdict {
         for interface in &leaks.peerdns {
             self.problem(
                 "leaks",
-                format!("interface {interface} gives its DNS servers to the primary resolver"),
-                format!("`option peerdns '0'` for it in {network}, then {reload}"),
+                &format_args!(
+                    "interface {interface} gives its DNS servers to the primary resolver"
+                ),
+                &format_args!("`option peerdns '0'` for it in {network}, then {reload}"),
             );
         }
         for (path, why) in &leaks.unread {
-            self.unseen("leaks", path.display().to_string(), why);
+            self.unseen("leaks", &path.display(), why);
         }
     }
 }
 
 /// Why a device is no way to the WAN.
 fn fault(device: &Device) -> Option<Finding> {
-    let name = &device.name;
-    let (what, advice) = match &device.link {
+    let Device { name, link } = device;
+    let (what, advice): (&dyn Display, _) = match link {
         None => (
-            format!("there is no device {name}"),
+            &format_args!("there is no device {name}"),
             "correct `list device` in section routing; `ip link` shows what there is",
         ),
         Some(Link { up: false, .. }) => (
-            format!("{name} is down"),
+            &format_args!("{name} is down"),
             "`ifup wan`, or `ip link set up` where netifd does not have it",
         ),
         Some(Link { carrier: false, .. }) => (
-            format!("{name} has no carrier"),
+            &format_args!("{name} has no carrier"),
             "plug in the cable to the home router",
         ),
         Some(Link { global, .. }) if global.is_empty() => (
-            format!("{name} has no address but link-local ones"),
+            &format_args!("{name} has no address but link-local ones"),
             "does the home router answer? `ifstatus wan`, `ifstatus wan6`",
         ),
         Some(_) => return None,
     };
-    Some(finding("devices", what, advice))
+    Some(Finding::new("devices", what, &advice))
 }
 
 /// As the resolver of this version calls itself.

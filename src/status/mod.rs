@@ -12,7 +12,8 @@ pub mod probe;
 mod process;
 mod words;
 
-pub use json::way_members;
+pub use json::way;
+pub use words::Millis;
 
 use std::io;
 use std::path::Path;
@@ -32,7 +33,7 @@ pub fn run(config_dir: &Path, reading: &Reading, json: bool) -> io::Result<ExitC
     let text = if json {
         json::show(&facts, &verdict)
     } else {
-        words::show(&facts, &verdict).text(page::wants_colour())
+        words::show(&facts, &verdict, page::wants_colour())
     };
     output::show(&text)?;
     Ok(match verdict.is_healthy() {

@@ -1,11 +1,12 @@
 //! The facts and the verdict on one page.
 
 use std::fmt::{self, Display};
+use std::time::Duration;
 
 use super::facts::{
-    Device, Facts, Include, Link, Match, Reply, Resolver, Server, Stopped, Table, Whereto,
+    Device, Facts, Include, Link, Match, Process, Reply, Resolver, Seen, Stopped, Table, Whereto,
 };
-use super::judge::{Finding, Unseen, Verdict, own_version};
+use super::judge::{Finding, Verdict, own_version};
 use crate::output::page::{Colour, Page};
 use crate::pulse::{Beat, Watch};
 use crate::routing::route::Family;
@@ -17,87 +18,96 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// The whole page: the facts part by part, then what was found.
-pub fn show(facts: &Facts, verdict: &Verdict) -> Page {
-    let mut page = Page::default();
+pub fn show(facts: &Facts, verdict: &Verdict, coloured: bool) -> String {
+    let mut page = Page::new(coloured);
     headline(&mut page, verdict);
     devices(&mut page, facts);
     redirect(&mut page, facts);
     routing(&mut page, facts);
-    page.title("watch");
-    match &facts.watch {
-        Ok(watch) => page.fact("sync --watch", watch),
-        Err(_) => page.fact("sync --watch", "not seen"),
-    }
+    page.title(&"watch");
+    page.fact(&"sync --watch", seen(&facts.watch));
     resolver(&mut page, &facts.resolver);
-    findings(&mut page, verdict);
-    page
+    let problems = (Colour::Red, '!');
+    findings(
+        &mut page,
+        "problems, and what to do",
+        problems,
+        &verdict.problems,
+    );
+    findings(
+        &mut page,
+        "not seen",
+        (Colour::Yellow, '?'),
+        &verdict.unseen,
+    );
+    findings(&mut page, "notes", (Colour::Bold, '-'), &verdict.notes);
+    page.text()
+}
+
+/// Why something was not seen is told among the findings.
+fn seen(fact: &Seen<impl Display>) -> &dyn Display {
+    match fact {
+        Ok(fact) => fact,
+        Err(_) => &"not seen",
+    }
 }
 
 fn headline(page: &mut Page, verdict: &Verdict) {
-    let (colour, state) = match (verdict.problems.len(), verdict.unseen.len()) {
-        (0, 0) => (Colour::Green, "healthy".into()),
+    let problems = verdict.problems.len();
+    let (colour, state): (_, &dyn Display) = match (problems, verdict.unseen.len()) {
+        (0, 0) => (Colour::Green, &"healthy"),
         (0, _) => (
             Colour::Yellow,
-            "no problem seen, but not everything could be seen".into(),
+            &"no problem seen, but not everything could be seen",
         ),
-        (1, _) => (Colour::Red, "1 problem".into()),
-        (many, _) => (Colour::Red, format!("{many} problems")),
+        (1, _) => (Colour::Red, &"1 problem"),
+        _ => (Colour::Red, &format_args!("{problems} problems")),
     };
-    page.verdict(own_version(), colour, state);
+    page.verdict(&own_version(), colour, state);
 }
 
 fn devices(page: &mut Page, facts: &Facts) {
-    page.title("WAN devices");
+    page.title(&"WAN devices");
     match &facts.devices {
-        Ok(devices) => devices
-            .iter()
-            .for_each(|device| page.fact(&device.name, device)),
-        Err(_) => page.fact("-", "not seen"),
+        Ok(devices) => {
+            for device in devices {
+                page.fact(&device.name, device);
+            }
+        }
+        Err(_) => page.fact(&"-", &"not seen"),
     }
 }
 
 fn redirect(page: &mut Page, facts: &Facts) {
-    page.title("redirect");
-    let groups = facts.groups.iter().map(|group| match &group.gid {
-        Ok(Some(gid)) => format!("{} ({gid})", group.name),
-        Ok(None) => format!("{} (does not exist)", group.name),
-        Err(_) => format!("{} (not seen)", group.name),
-    });
-    let groups: Vec<String> = groups.collect();
-    page.fact(
-        "groups",
-        format_args!("{}, to port {}", groups.join(", "), facts.port),
-    );
-    match &facts.table {
-        Ok(table) => page.fact("table", table),
-        Err(_) => page.fact("table", "not seen"),
-    }
+    page.title(&"redirect");
+    page.fact(&"groups", &Groups(facts));
+    page.fact(&"table", seen(&facts.table));
     match &facts.include {
-        Some(include) => page.fact("fw4 include", include),
-        None => page.fact("fw4 include", "not wanted"),
+        Some(include) => page.fact(&"fw4 include", include),
+        None => page.fact(&"fw4 include", &"not wanted"),
     }
 }
 
 fn routing(page: &mut Page, facts: &Facts) {
-    page.title("routing");
+    page.title(&"routing");
     let Ok(difference) = &facts.routing else {
-        return page.fact("-", "not seen");
+        return page.fact(&"-", &"not seen");
     };
     for (family, name) in [(Family::Ipv6, "IPv6"), (Family::Ipv4, "IPv4")] {
         // The words of rules and routes begin with their family.
         let of = |lines: &[String]| lines.iter().filter(|line| line.contains(name)).count();
-        let (wanted, due) = (of(&difference.wanted), of(&difference.changes));
-        match (wanted, due + of(&difference.misplaced)) {
-            (0, 0) => page.fact(name, "not separated"),
-            (wanted, 0) => page.fact(name, format_args!("{wanted} rules and routes, as wanted")),
-            (wanted, due) => page.fact(
-                name,
-                format_args!("{wanted} rules and routes wanted, {due} to be mended"),
+        let wanted = of(&difference.wanted);
+        match (wanted, of(&difference.changes) + of(&difference.misplaced)) {
+            (0, 0) => page.fact(&name, &"not separated"),
+            (_, 0) => page.fact(&name, &format_args!("{wanted} rules and routes, as wanted")),
+            (_, due) => page.fact(
+                &name,
+                &format_args!("{wanted} rules and routes wanted, {due} to be mended"),
             ),
         }
-        for (marked, what) in [(true, "marked to"), (false, "unmarked to")] {
+        for (marked, name) in [(true, "  marked to"), (false, "  unmarked to")] {
             if let Some(way) = far(facts, family, marked) {
-                page.fact(format_args!("  {what}"), &way.course);
+                page.fact(&name, &way.course);
             }
         }
     }
@@ -115,64 +125,70 @@ fn far(facts: &Facts, family: Family, marked: bool) -> Option<&Way> {
 }
 
 fn resolver(page: &mut Page, resolver: &Resolver) {
-    page.title("resolver");
+    page.title(&"resolver");
     for listener in &resolver.listeners {
-        page.fact(listener.addr, &listener.reply);
+        page.fact(&listener.addr, &listener.reply);
     }
     match &resolver.process {
         Some(Ok(process)) => {
+            let Process { name, pid, .. } = process;
             let may = if process.may_mark { "may" } else { "may not" };
+            let mark = resolver.mark;
             page.fact(
-                "mark",
-                format_args!(
-                    "{} (pid {}) {may} set {}",
-                    process.name, process.pid, resolver.mark
-                ),
+                &"mark",
+                &format_args!("{name} (pid {pid}) {may} set {mark}"),
             );
         }
-        Some(Err(_)) => page.fact("mark", "not seen"),
+        Some(Err(_)) => page.fact(&"mark", &"not seen"),
         None => {}
     }
-    let servers: Vec<&Server> = resolver.servers.iter().flatten().flatten().collect();
+    let Some(Ok(servers)) = &resolver.servers else {
+        return;
+    };
     if !servers.is_empty() {
-        page.title("servers");
-        let columns = ["address", "state", "for", "usual", "queries", "failed"];
-        let mut rows = vec![columns.map(str::to_owned).to_vec()];
-        rows.extend(servers.into_iter().map(row));
-        page.table(rows);
+        page.title(&"servers");
+        page.row(&[
+            &"address", &"state", &"for", &"usual", &"queries", &"failed",
+        ]);
+    }
+    for server in servers {
+        let usual: &dyn Display = match server.usual_us {
+            Some(us) => &Millis(us),
+            None => &"-",
+        };
+        page.row(&[
+            &server.server,
+            &server.state,
+            &Span(server.since_s),
+            usual,
+            &server.queries,
+            &server.failures,
+        ]);
     }
 }
 
-fn row(server: &Server) -> Vec<String> {
-    let usual = server.usual_us.map(|us| Millis(us.into()).to_string());
-    vec![
-        server.server.clone(),
-        server.state.to_string(),
-        Span(server.since_s).to_string(),
-        usual.unwrap_or_else(|| "-".into()),
-        server.queries.to_string(),
-        server.failures.to_string(),
-    ]
+fn findings(page: &mut Page, title: &str, (colour, mark): (Colour, char), findings: &[Finding]) {
+    if !findings.is_empty() {
+        page.title(&title);
+    }
+    for finding in findings {
+        page.bullet(colour, mark, finding);
+    }
 }
 
-fn findings(page: &mut Page, verdict: &Verdict) {
-    if !verdict.problems.is_empty() {
-        page.title("problems, and what to do");
-    }
-    for problem in &verdict.problems {
-        page.bullet(Colour::Red, '!', problem);
-    }
-    if !verdict.unseen.is_empty() {
-        page.title("not seen");
-    }
-    for unseen in &verdict.unseen {
-        page.bullet(Colour::Yellow, '?', unseen);
-    }
-    if !verdict.notes.is_empty() {
-        page.title("notes");
-    }
-    for note in &verdict.notes {
-        page.bullet(Colour::Bold, '-', note);
+/// The groups, and where their DNS goes.
+struct Groups<'a>(&'a Facts);
+
+impl Display for Groups<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for group in &self.0.groups {
+            match &group.gid {
+                Ok(Some(gid)) => write!(f, "{} ({gid}), ", group.name)?,
+                Ok(None) => write!(f, "{} (does not exist), ", group.name)?,
+                Err(_) => write!(f, "{} (not seen), ", group.name)?,
+            }
+        }
+        write!(f, "to port {}", self.0.port)
     }
 }
 
@@ -211,13 +227,6 @@ impl Display for Finding {
             "" => Ok(()),
             advice => write!(f, ": {advice}"),
         }
-    }
-}
-
-impl Display for Unseen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { part, what, reason } = self;
-        write!(f, "{part}: {what}: {reason}")
     }
 }
 
@@ -274,11 +283,7 @@ impl Display for Table {
 
 impl Display for Include {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, ", self.path.display())?;
-        match &self.state {
-            Ok(state) => write!(f, "{state}")?,
-            Err(_) => f.write_str("not seen")?,
-        }
+        write!(f, "{}, {}", self.path.display(), seen(&self.state))?;
         f.write_str(match self.linked {
             Some(true) => ", loaded by fw4",
             Some(false) => ", not loaded by fw4",
@@ -291,7 +296,7 @@ impl Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ours { took, .. } => {
-                write!(f, "answers in {}", Millis(took.as_micros()))
+                write!(f, "answers in {}", Millis::of(*took))
             }
             Self::Foreign(Some(who)) => write!(f, "answers, but is {who}"),
             Self::Foreign(None) => f.write_str("answers, but is another program"),
@@ -303,7 +308,14 @@ impl Display for Reply {
 }
 
 /// Microseconds, shown as milliseconds.
-struct Millis(u128);
+pub struct Millis(u64);
+
+impl Millis {
+    /// Of a time.
+    pub fn of(time: Duration) -> Self {
+        Self(time.as_micros() as u64)
+    }
+}
 
 impl Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,11 +3,17 @@
 //! In the order in which a look-up goes, because what comes later fails with what
 //! came before.
 
+use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use super::facts::{Outcome, Seen, Target, Trace, Upstream};
 use crate::routing::way::{Course, Way};
 use crate::status::probe::OURS;
+
+/// RFC 1035, section 4.1.1.
+const CODES: [&str; 6] = [
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED",
+];
 
 /// The first thing that is wrong and what to do; none where a packet to an answer
 /// would take the WAN.
@@ -82,21 +88,23 @@ fn servers(trace: &Trace) -> Option<String> {
     if upstreams.iter().any(answers) {
         return None;
     }
-    let astray = upstreams.iter().find_map(|one| {
-        let fault = way_fault(trace, None, &one.way)?;
-        Some(format!("a query to the server {} {fault}", one.server))
-    });
-    astray.or_else(|| {
-        let each = upstreams.iter().map(|one| {
-            let said = one.replies.first().map(|reply| said(&reply.outcome));
-            format!("{} {}", one.server, said.unwrap_or_default())
-        });
-        let each: Vec<String> = each.collect();
-        Some(format!(
-            "no server of the WAN helps: {}; does the home router reach the internet?",
-            each.join(", ")
-        ))
-    })
+    for one in upstreams {
+        if let Some(fault) = way_fault(trace, None, &one.way) {
+            return Some(format!("a query to the server {} {fault}", one.server));
+        }
+    }
+    let mut each = String::new();
+    for Upstream {
+        server, replies, ..
+    } in upstreams
+    {
+        let comma = if each.is_empty() { "" } else { ", " };
+        let said = replies.first().map(|reply| reply.outcome.to_string());
+        each += &format!("{comma}{server} {}", said.unwrap_or_default());
+    }
+    Some(format!(
+        "no server of the WAN helps: {each}; does the home router reach the internet?"
+    ))
 }
 
 /// Whether the look-up itself brought an address.
@@ -114,8 +122,7 @@ fn lookup(trace: &Trace) -> Option<String> {
         Some(reply) => format!(
             "the servers answer, but the resolver's answer for {} {}: `gluon-wan status` shows how \
              it sees them",
-            reply.kind,
-            said(&reply.outcome)
+            reply.kind, reply.outcome
         ),
         None if replies
             .iter()
@@ -150,15 +157,18 @@ fn way_fault(trace: &Trace, to: Option<IpAddr>, way: &Seen<Way>) -> Option<Strin
         Ok(way) => way,
         Err(why) => return Some(format!("takes a way that is not known: {why}")),
     };
-    let taken = [
-        way.rule.as_ref().map(ToString::to_string),
-        way.route.clone(),
-    ];
-    let taken: Vec<String> = taken.into_iter().flatten().collect();
-    let taken = match taken.is_empty() {
-        true => String::new(),
-        false => format!(", taken by {}", taken.join(", ")),
-    };
+    let mut taken = String::new();
+    if let Some(rule) = &way.rule {
+        taken += &format!(", taken by {rule}");
+    }
+    if let Some(route) = &way.route {
+        taken += if taken.is_empty() {
+            ", taken by "
+        } else {
+            ", "
+        };
+        taken += route;
+    }
     match &way.course {
         Course::Out { device, .. } if trace.devices.contains(device) => None,
         // Servers may be on this node, answers not.
@@ -172,27 +182,25 @@ fn way_fault(trace: &Trace, to: Option<IpAddr>, way: &Seen<Way>) -> Option<Strin
 }
 
 /// What a server said, behind its name.
-pub fn said(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Addresses(addrs) if addrs.is_empty() => "has none".into(),
-        Outcome::Addresses(addrs) => {
-            let addrs: Vec<String> = addrs.iter().map(ToString::to_string).collect();
-            addrs.join(", ")
+impl Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses(addrs) => match addrs.split_first() {
+                None => f.write_str("has none"),
+                Some((first, others)) => {
+                    write!(f, "{first}")?;
+                    others.iter().try_for_each(|addr| write!(f, ", {addr}"))
+                }
+            },
+            Self::Code(code) => match CODES.get(usize::from(*code)) {
+                Some(name) => write!(f, "says {name}"),
+                None => write!(f, "says RCODE {code}"),
+            },
+            Self::Silent => f.write_str("is silent"),
+            Self::Closed => f.write_str("refuses (nobody listens there)"),
+            Self::Failed(why) => write!(f, "cannot be asked ({why})"),
         }
-        Outcome::Code(code) => format!("says {}", code_name(*code)),
-        Outcome::Silent => "is silent".into(),
-        Outcome::Closed => "refuses (nobody listens there)".into(),
-        Outcome::Failed(why) => format!("cannot be asked ({why})"),
     }
-}
-
-/// RFC 1035, section 4.1.1.
-fn code_name(code: u8) -> String {
-    let names = [
-        "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED",
-    ];
-    let name = names.get(usize::from(code)).copied();
-    name.map_or_else(|| format!("RCODE {code}"), str::to_owned)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub fn run(config: &Config, name: &str, json: bool) -> Result<ExitCode, Error> {
     let fault = judge::first_fault(&trace);
     let text = match json {
         true => json::show(&trace, fault.as_deref()),
-        false => words::show(&trace, fault.as_deref()).text(page::wants_colour()),
+        false => words::show(&trace, fault.as_deref(), page::wants_colour()),
     };
     output::show(&text)?;
     Ok(match fault {

@@ -1,5 +1,7 @@
 //! Whose nftables rules are in the way.
 
+use std::fmt::{self, Display};
+
 use nftnl::nftnl_sys::libc;
 
 use super::Verdict;
@@ -17,22 +19,20 @@ const RESTORE: i32 = 500;
 impl Verdict {
     /// One finding for each rule and what it does.
     pub(super) fn others(&mut self, facts: &Facts) {
-        let done = match &facts.others {
-            Ok(done) => done,
-            Err(why) => return self.unseen("redirect", "nftables rules of others", why),
-        };
+        let others = self.seen("redirect", &"nftables rules of others", &facts.others);
         let mut told: Vec<String> = Vec::new();
-        for one in done {
-            let Some((weight, part, what)) = finding(one, facts.port, facts.resolver.mark) else {
+        for one in others.into_iter().flatten() {
+            let Some((weight, what)) = harm(one, facts.port, facts.resolver.mark) else {
                 continue;
             };
+            let what = format!("{} {what}", Place(&one.deed));
             if told.contains(&what) {
                 continue;
             }
-            let advice = advice(&one.deed);
             match weight {
-                Weight::Problem => self.problem(part, what.clone(), advice),
-                Weight::Note => self.note(part, what.clone(), advice),
+                Weight::Leak => self.problem("leaks", &what, &Advice(&one.deed)),
+                Weight::Problem => self.problem("redirect", &what, &Advice(&one.deed)),
+                Weight::Note => self.note("redirect", &what, &Advice(&one.deed)),
             }
             told.push(what);
         }
@@ -40,86 +40,82 @@ impl Verdict {
 }
 
 enum Weight {
+    Leak,
     Problem,
     Note,
 }
 
-/// What a deed means, none where it does no harm.
-fn finding(done: &Done, port: u16, mark: Mark) -> Option<(Weight, &'static str, String)> {
-    use Weight::{Note, Problem};
+/// What a rule does to the packets, in words; none where it does no harm.
+fn harm(done: &Done, port: u16, mark: Mark) -> Option<(Weight, String)> {
+    use Weight::{Leak, Note, Problem};
     let Done { purpose, deed, .. } = done;
-    let place = Place(deed);
-    let is_first = deed.base.hook == OUTPUT && deed.base.priority <= REDIRECT;
+    let is_output = deed.base.hook == OUTPUT;
     let has_mark = |new: u32| new & mark.mask == mark.value;
-    Some(match (purpose, deed.what, deed.certain) {
+    let (weight, what) = match (purpose, deed.what, deed.certain) {
         // Ours, in other words: what Gluon has for firewall3.
         (_, What::Redirect(Some(to)), _) if to == port => return None,
-        (Purpose::Lookup { .. }, What::Redirect(_), true) if is_first => {
-            let what = format!("{place} redirects DNS of the VPN daemons before gluon-wan can");
-            (Problem, "redirect", what)
+        (Purpose::Lookup { .. }, What::Redirect(_), true)
+            if is_output && deed.base.priority <= REDIRECT =>
+        {
+            (
+                Problem,
+                "redirects DNS of the VPN daemons before gluon-wan can",
+            )
         }
-        (Purpose::Lookup { tcp: true }, What::NoTrack, true) => {
-            let what = format!(
-                "{place} hides DNS of the VPN daemons from conntrack: it is not redirected, and \
-                 stopped"
-            );
-            (Problem, "redirect", what)
-        }
-        (Purpose::Lookup { tcp: false }, What::NoTrack, true) => {
-            let what = format!("{place} hides DNS from conntrack; gluon-wan has it tracked again");
-            (Note, "redirect", what)
-        }
+        (Purpose::Lookup { tcp: true }, What::NoTrack, true) => (
+            Problem,
+            "hides DNS of the VPN daemons from conntrack: it is not redirected, and stopped",
+        ),
+        (Purpose::Lookup { tcp: false }, What::NoTrack, true) => (
+            Note,
+            "hides DNS from conntrack; gluon-wan has it tracked again",
+        ),
         (Purpose::Query { .. }, What::Redirect(to), certain) => {
             let to = to.map_or("elsewhere".into(), |to| format!("to port {to}"));
-            match certain {
-                true => {
-                    let what =
-                        format!("{place} sends {to} what the resolver asks the WAN's servers");
-                    (Problem, "redirect", what)
-                }
-                false => {
-                    let what = format!("{place} may send {to} what the resolver asks");
-                    (Note, "redirect", what)
-                }
-            }
+            return Some(match certain {
+                true => (
+                    Problem,
+                    format!("sends {to} what the resolver asks the WAN's servers"),
+                ),
+                false => (Note, format!("may send {to} what the resolver asks")),
+            });
         }
         (Purpose::Query { .. }, What::Drop, true) => {
-            let what = format!("{place} drops what the resolver asks the WAN's servers");
-            (Problem, "redirect", what)
+            (Problem, "drops what the resolver asks the WAN's servers")
         }
         (Purpose::Query { separated: true }, What::Mark(Some(new)), true) if !has_mark(new) => {
-            match deed.base.hook == OUTPUT && deed.base.priority < RESTORE {
-                true => {
-                    let what =
-                        format!("{place} takes the mark from packets; gluon-wan gives it back");
-                    (Note, "redirect", what)
-                }
-                false => {
-                    let what = format!("{place} takes the mark from packets for the WAN");
-                    (Problem, "redirect", what)
-                }
+            match is_output && deed.base.priority < RESTORE {
+                true => (Note, "takes the mark from packets; gluon-wan gives it back"),
+                false => (Problem, "takes the mark from packets for the WAN"),
             }
         }
         (Purpose::Plain, What::Mark(Some(new)), true) if has_mark(new) => {
-            let what =
-                format!("{place} gives mark {new:#x} to what everybody sends: it takes the WAN");
-            (Problem, "leaks", what)
+            let what = format!("gives mark {new:#x} to what everybody sends: it takes the WAN");
+            return Some((Leak, what));
         }
         _ => return None,
-    })
+    };
+    Some((weight, what.into()))
 }
 
-fn advice(deed: &Deed) -> String {
-    let (_, table, _) = &deed.place;
-    let family = family(deed.place.0);
-    match deed.what {
-        What::Mark(_) => "have it leave the bits of `option mark` alone (`meta mark set meta mark \
-                          and … xor …`), or choose another `option mark`"
-            .into(),
-        _ => format!(
-            "except packets with the mark, and the groups of `list group`: `nft -a list table \
-             {family} {table}`"
-        ),
+/// What to do about a rule.
+struct Advice<'a>(&'a Deed);
+
+impl Display for Advice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, table, _) = &self.0.place;
+        match self.0.what {
+            What::Mark(_) => f.write_str(
+                "have it leave the bits of `option mark` alone (`meta mark set meta mark and … xor \
+                 …`), or choose another `option mark`",
+            ),
+            _ => write!(
+                f,
+                "except packets with the mark, and the groups of `list group`: `nft -a list table \
+                 {} {table}`",
+                family(*number)
+            ),
+        }
     }
 }
 
@@ -135,8 +131,8 @@ fn family(number: u8) -> &'static str {
 /// A rule's place in words.
 struct Place<'a>(&'a Deed);
 
-impl std::fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (number, table, chain) = &self.0.place;
         let handle = self.0.handle;
         let family = family(*number);

@@ -9,43 +9,42 @@ impl Verdict {
         for line in &setup.refused {
             self.problem(
                 "config",
-                format!("{line}: a default stands in for it"),
-                "correct it, then `/etc/init.d/gluon-wan reload`; what runs may still have what \
-                 was there before",
+                &format_args!("{line}: a default stands in for it"),
+                &"correct it, then `/etc/init.d/gluon-wan reload`; what runs may still have what \
+                  was there before",
             );
         }
         for line in &setup.left_out {
-            self.note("config", line.clone(), "");
+            self.note("config", line, &"");
         }
-        match &setup.user {
-            Ok(Some(user)) if *user == setup.wanted_user => {}
-            Ok(Some(user)) => self.note(
+        let wanted = &setup.wanted_user;
+        match self.seen("resolver", &"the resolver's user", &setup.user) {
+            Some(Some(user)) if user != wanted => self.note(
                 "resolver",
-                format!(
-                    "there is no user {}: the resolver runs as {user}, whose other processes can \
-                     stop it",
-                    setup.wanted_user
+                &format_args!(
+                    "there is no user {wanted}: the resolver runs as {user}, whose other processes \
+                     can stop it"
                 ),
-                "",
+                &"",
             ),
-            Ok(None) => self.problem(
+            Some(None) => self.problem(
                 "resolver",
-                format!(
-                    "there is no user {}: the resolver does not start",
-                    setup.wanted_user
-                ),
-                format!(
+                &format_args!("there is no user {wanted}: the resolver does not start"),
+                &format_args!(
                     "`option user` in section resolver, or a user {}",
                     accounts::RESOLVER
                 ),
             ),
-            Err(why) => self.unseen("resolver", "the resolver's user", why),
+            _ => {}
         }
         if let Some(group) = &setup.own_group {
             self.problem(
                 "resolver",
-                format!("DNS of group {group} is redirected, and that is the resolver's own group: it does not serve"),
-                "`option user` in section resolver: a user with another group",
+                &format_args!(
+                    "DNS of group {group} is redirected, and that is the resolver's own group: it \
+                     does not serve"
+                ),
+                &"`option user` in section resolver: a user with another group",
             );
         }
     }
@@ -59,11 +58,8 @@ impl Verdict {
         } = growth.stopped;
         let ago = Ago(growth.since_s);
         // A way that leads astray is named by itself.
-        let astray = self
-            .problems
-            .iter()
-            .any(|problem| problem.part == "routing");
-        let cause = match astray {
+        let mut problems = self.problems.iter();
+        let cause = match problems.any(|problem| problem.part == "routing") {
             true => "the problem with routing above leads them there",
             false => {
                 "a restart of netifd takes rules and routes away for some milliseconds; where it \
@@ -71,30 +67,33 @@ impl Verdict {
             }
         };
         if marked > 0 {
-            let what = format!(
-                "{marked} packets with the mark were stopped before they left elsewhere than through the WAN {ago}"
+            let what = format_args!(
+                "{marked} packets with the mark were stopped before they left elsewhere than \
+                 through the WAN {ago}"
             );
-            self.note("routing", what, cause);
+            self.note("routing", &what, &cause);
         }
         if unredirected > 0 {
-            let what = format!(
-                "{unredirected} packets of DNS of the VPN daemons were stopped, because they were not redirected {ago}"
+            let what = format_args!(
+                "{unredirected} packets of DNS of the VPN daemons were stopped, because they were \
+                 not redirected {ago}"
             );
             self.note(
                 "redirect",
-                what,
-                "a program that binds its socket to a device, or a rule that hides DNS from \
-                 conntrack",
+                &what,
+                &"a program that binds its socket to a device, or a rule that hides DNS from \
+                  conntrack",
             );
         }
         if unmarked > 0 {
-            let what = format!(
-                "{unmarked} packets without the mark were stopped before they left through a router of the WAN {ago}"
+            let what = format_args!(
+                "{unmarked} packets without the mark were stopped before they left through a \
+                 router of the WAN {ago}"
             );
             self.note(
                 "leaks",
-                what,
-                "the mesh had no way for them; a rule of netifd (`ip rule`) led them there",
+                &what,
+                &"the mesh had no way for them; a rule of netifd (`ip rule`) led them there",
             );
         }
     }

@@ -1,9 +1,10 @@
 //! Each fact that is wrong gives its finding, and no other.
 
 use super::*;
+use crate::health::Health;
 use crate::pulse::{Beat, Watch};
 use crate::redirect::Counted;
-use crate::status::facts::{Growth, LeakedServer, Link, Setup, Stopped};
+use crate::status::facts::{Growth, Listener, Process, Reply, Resolver, Server, Setup, Stopped};
 use std::time::Duration;
 
 /// A node on which everything is right.
@@ -356,7 +357,7 @@ fn what_was_not_seen_is_not_healthy() {
         let verdict = with(change);
         assert!(!verdict.is_healthy());
         assert_eq!(verdict.unseen.len(), 1, "{verdict:?}");
-        assert_eq!(verdict.unseen[0].reason, "why");
+        assert_eq!(verdict.unseen[0].advice, "why");
     }
 }
 

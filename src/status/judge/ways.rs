@@ -2,6 +2,7 @@
 //! nowhere, what has none not through a router of the WAN, and what is for this
 //! node to this node.
 
+use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use super::Verdict;
@@ -10,15 +11,14 @@ use crate::routing::Difference;
 use crate::routing::route::{Family, LOCAL, Rule};
 use crate::routing::wanted::Obstacle;
 use crate::routing::way::{Course, Packet, Way};
-use crate::status::facts::{Asked, Facts, Whereto};
+use crate::status::facts::{Asked, Device, Facts, Whereto};
 
 impl Verdict {
     /// One problem for each rule or route that leads astray, not one for each
     /// packet.
     pub(super) fn ways(&mut self, facts: &Facts) {
-        let asked = match &facts.ways {
-            Ok(asked) => asked,
-            Err(why) => return self.unseen("routing", "which way packets take", why),
+        let Some(asked) = self.seen("routing", &"which way packets take", &facts.ways) else {
+            return;
         };
         // What sync would change is told already, and takes packets astray.
         let is_due = |one: &Difference| !(one.changes.is_empty() && one.misplaced.is_empty());
@@ -27,17 +27,12 @@ impl Verdict {
         }
         // That is among what was not seen.
         let Ok(devices) = &facts.devices else { return };
-        let devices: Vec<&str> = devices.iter().map(|one| one.name.as_str()).collect();
         let mark = facts.resolver.mark;
         let mut told: Vec<(bool, Option<&Rule>, Option<&str>)> = Vec::new();
         for one in asked {
-            let way = match &one.way {
-                Ok(way) => way,
-                Err(why) => {
-                    let what = format!("the way to {}", one.packet.to);
-                    self.unseen("routing", what, why);
-                    continue;
-                }
+            let what = format_args!("the way to {}", one.packet.to);
+            let Some(way) = self.seen("routing", &what, &one.way) else {
+                continue;
             };
             if one.packet.source.is_some() && !needs_second_try(asked) {
                 continue;
@@ -47,12 +42,12 @@ impl Verdict {
             }
             let marked = one.packet.mark != 0;
             let cause = (marked, way.rule.as_ref(), way.route.as_deref());
-            let Some(fault) = fault(one, way, &devices, mark) else {
+            let Some((part, advice)) = fault(one, way, devices) else {
                 continue;
             };
             if !told.contains(&cause) {
                 told.push(cause);
-                self.problem(fault.part, fault.what, fault.advice);
+                self.problem(part, &Astray(one, way, mark), &advice);
             }
         }
     }
@@ -85,17 +80,11 @@ fn needs_second_try(asked: &[Asked]) -> bool {
     first.is_some_and(|one| matches!(&one.way, Ok(way) if matches!(way.course, Course::Nowhere(_))))
 }
 
-struct Fault {
-    part: &'static str,
-    what: String,
-    advice: String,
-}
-
-/// What is wrong with a way, if anything is.
-fn fault(one: &Asked, way: &Way, devices: &[&str], mark: Mark) -> Option<Fault> {
-    let is_wan = |device: &String| devices.contains(&device.as_str());
+/// What to do about a way that is wrong, and whose part it is.
+fn fault(one: &Asked, way: &Way, devices: &[Device]) -> Option<(&'static str, String)> {
+    let is_wan = |device: &String| devices.iter().any(|wan| wan.name == *device);
     let marked = one.packet.mark != 0;
-    let (part, advice) = match (&one.to, &way.course) {
+    Some(match (&one.to, &way.course) {
         (Whereto::Here, Course::Here) => return None,
         (Whereto::Here, _) => ("routing", local_first(one)),
         // A server on this node is asked here, whatever the mark says.
@@ -116,65 +105,41 @@ fn fault(one: &Asked, way: &Way, devices: &[&str], mark: Mark) -> Option<Fault> 
         }
         (_, Course::Out { device, .. }) if is_wan(device) => ("leaks", keep_out(way)),
         (_, Course::Out { .. }) => return None,
-    };
-    Some(Fault {
-        part,
-        what: format!(
-            "{}: {}{}",
-            packets(one, mark),
-            goes(one, way),
-            taken_by(way)
-        ),
-        advice,
     })
 }
 
-fn packets(one: &Asked, mark: Mark) -> String {
-    let family = family(one.packet.to);
-    let marked = match (one.packet.mark, one.packet.source) {
-        (0, None) => "without the mark".into(),
-        (0, Some(source)) => {
-            format!("without the mark, which get {source} as there is no other way,")
+/// Which packets go astray, where, and who sends them there.
+struct Astray<'a>(&'a Asked, &'a Way, Mark);
+
+impl Display for Astray<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Asked { to, packet, .. }, way, mark) = self;
+        let course = &way.course;
+        write!(f, "{} packets ", Family::of(packet.to))?;
+        match (packet.mark, packet.source) {
+            (0, None) => f.write_str("without the mark")?,
+            (0, Some(source)) => write!(
+                f,
+                "without the mark, which get {source} as there is no other way,"
+            )?,
+            _ => write!(f, "with mark {mark}")?,
         }
-        _ => format!("with mark {mark}"),
-    };
-    let to = match &one.to {
-        Whereto::Server(server) => format!("to the server {server}"),
-        Whereto::Far => format!("to {} and the like", one.packet.to),
-        Whereto::Here => format!("to this node's own {}", one.packet.to),
-    };
-    format!("{family} packets {marked} {to}")
-}
-
-fn goes(one: &Asked, way: &Way) -> String {
-    match (&way.course, &one.to) {
-        (Course::Nowhere(why), _) => format!("they go nowhere ({why})"),
-        (course, Whereto::Here) => format!("they do not stay here but leave through {course}"),
-        (course, _) => format!("they leave through {course}"),
-    }
-}
-
-fn taken_by(way: &Way) -> String {
-    let mut words = String::new();
-    for taker in [
-        way.rule.as_ref().map(ToString::to_string),
-        way.route.clone(),
-    ] {
-        let Some(taker) = taker else { continue };
-        words += if words.is_empty() {
-            "; taken by "
-        } else {
-            ", "
-        };
-        words += &taker;
-    }
-    words
-}
-
-fn family(addr: IpAddr) -> &'static str {
-    match Family::of(addr) {
-        Family::Ipv4 => "IPv4",
-        Family::Ipv6 => "IPv6",
+        match to {
+            Whereto::Server(server) => write!(f, " to the server {server}: ")?,
+            Whereto::Far => write!(f, " to {} and the like: ", packet.to)?,
+            Whereto::Here => write!(f, " to this node's own {}: ", packet.to)?,
+        }
+        match (course, to) {
+            (Course::Nowhere(why), _) => write!(f, "they go nowhere ({why})")?,
+            (_, Whereto::Here) => write!(f, "they do not stay here but leave through {course}")?,
+            _ => write!(f, "they leave through {course}")?,
+        }
+        match (&way.rule, &way.route) {
+            (Some(rule), Some(route)) => write!(f, "; taken by {rule}, {route}"),
+            (Some(rule), None) => write!(f, "; taken by {rule}"),
+            (None, Some(route)) => write!(f, "; taken by {route}"),
+            (None, None) => Ok(()),
+        }
     }
 }
 

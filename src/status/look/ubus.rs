@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::child::{self, Limits, Stream};
-use crate::output::json::Value;
+use crate::output::read::Value;
 
 /// As long as it is waited for at most.
 const TIME: Duration = Duration::from_millis(600);

@@ -4,7 +4,7 @@ use super::*;
 use crate::status::judge::{judge, tests::healthy};
 
 fn shown(facts: &Facts, colour: bool) -> String {
-    show(facts, &judge(facts)).text(colour)
+    show(facts, &judge(facts), colour)
 }
 
 #[test]
