@@ -11,17 +11,18 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::log;
-use crate::ready::{self, Polled};
+use crate::ready;
 
 /// How often files are looked at that inotify does not tell of.
 const LOOK: Duration = Duration::from_secs(3);
@@ -34,7 +35,7 @@ const MAX_WALKS: usize = 4;
 /// Some files that are followed.
 pub struct Files {
     paths: Vec<PathBuf>,
-    inotify: Option<AsyncFd<Polled<Inotify>>>,
+    inotify: Option<Inotify>,
     watches: Vec<Watch>,
     /// What the files were at the last look, while inotify does not tell of all.
     seen: Option<Vec<Option<Identity>>>,
@@ -69,8 +70,6 @@ struct Identity {
 
 impl Files {
     /// Follows `paths`, which need not be there. Changes count from now on.
-    ///
-    /// Must be called within a runtime.
     #[must_use]
     pub fn new(paths: &[PathBuf]) -> Self {
         Self::with_interval(paths, LOOK)
@@ -91,33 +90,61 @@ impl Files {
         files
     }
 
+    /// Whether one of the files may have changed since it was asked last. Never waits.
+    pub fn have_changed(&mut self) -> bool {
+        let events = match self.inotify.as_ref().map(Inotify::read_events) {
+            Some(Ok(events)) => events,
+            None | Some(Err(Errno::EAGAIN)) => Vec::new(),
+            Some(Err(_)) => {
+                self.go_blind();
+                Vec::new()
+            }
+        };
+        if events.iter().any(|event| self.concerns(event)) {
+            self.watch();
+            return true;
+        }
+        if self.next_look().is_none_or(|time| time > Instant::now()) {
+            return false;
+        }
+        self.next_look = Instant::now() + self.interval;
+        let before = self.seen.take();
+        self.watch();
+        before != Some(self.identities())
+    }
+
+    /// What becomes readable when it is worth to ask; none without inotify.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    /// When to ask all the same; none while inotify tells of all.
+    #[must_use]
+    pub fn next_look(&self) -> Option<Instant> {
+        self.seen.is_some().then_some(self.next_look)
+    }
+
     /// Waits until one of the files may have changed. Nothing is lost when the
-    /// wait is given up and begun anew.
+    /// wait is given up and begun anew. Must be called within a runtime.
     pub async fn changed(&mut self) {
-        loop {
-            tokio::select! {
-                heard = hear(self.inotify.as_ref()) => match heard {
-                    Ok(events) if events.iter().any(|event| self.concerns(event)) => {
-                        self.watch();
-                        return;
-                    }
-                    Ok(_) => {}
-                    // It never fails; should it, looking is left.
-                    Err(_) => {
-                        self.inotify = None;
-                        self.seen = Some(self.identities());
-                    }
-                },
-                () = sleep_until(self.next_look), if self.seen.is_some() => {
-                    self.next_look = Instant::now() + self.interval;
-                    let before = self.seen.take();
-                    self.watch();
-                    if before != Some(self.identities()) {
-                        return;
-                    }
-                }
+        while !self.have_changed() {
+            let event = readable(self.descriptor());
+            let look = time(self.next_look());
+            let heard = tokio::select! {
+                heard = event => heard,
+                () = look => Ok(()),
+            };
+            if heard.is_err() {
+                self.go_blind();
             }
         }
+    }
+
+    /// inotify never fails; should it, looking is left.
+    fn go_blind(&mut self) {
+        self.inotify = None;
+        self.seen = Some(self.identities());
     }
 
     /// Watches all that lies on the way to the files, and nothing else. Where that
@@ -150,11 +177,10 @@ impl Files {
             Some(inotify) => inotify,
             None => {
                 self.watches.clear();
-                open()?
+                Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?
             }
         };
         let inotify = self.inotify.insert(inotify);
-        let inotify = &inotify.get_ref().0;
         let mut outcome = Ok(());
         let mut places = walk(&self.paths);
         for _ in 0..MAX_WALKS {
@@ -229,21 +255,22 @@ fn inode(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-fn open() -> io::Result<AsyncFd<Polled<Inotify>>> {
-    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    ready::register(Polled(inotify), Interest::READABLE)
-}
-
-/// The next events; waits for ever without inotify.
-async fn hear(inotify: Option<&AsyncFd<Polled<Inotify>>>) -> io::Result<Vec<InotifyEvent>> {
-    let Some(inotify) = inotify else {
+/// Waits for ever where there is no descriptor.
+async fn readable(descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let Some(descriptor) = descriptor else {
         return std::future::pending().await;
     };
-    loop {
-        let mut ready = inotify.readable().await?;
-        if let Ok(events) = ready.try_io(|inotify| Ok(inotify.get_ref().0.read_events()?)) {
-            return events;
-        }
+    // Known to the runtime for this wait only: it becomes another one at times.
+    let descriptor = ready::register(descriptor, Interest::READABLE)?;
+    let ready = descriptor.readable().await;
+    ready.map(|_| ())
+}
+
+/// Waits for ever where there is no time.
+async fn time(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -138,7 +138,7 @@ impl Pulse {
 
     /// It has looked, and `trouble` is what it could not put in place. Best
     /// effort: a full /var/run is no reason not to watch.
-    pub fn looked(&mut self, trouble: &[String]) {
+    pub fn looked(&mut self, trouble: &[&str]) {
         let now = seconds();
         // Events may come by the thousand.
         if trouble.is_empty() && self.written == Some(now) {
@@ -148,7 +148,7 @@ impl Pulse {
         let _ = self.write(now, trouble);
     }
 
-    fn write(&self, now: u64, trouble: &[String]) -> io::Result<()> {
+    fn write(&self, now: u64, trouble: &[&str]) -> io::Result<()> {
         let mut text = format!("pid {}\nlooked {now}\n", std::process::id());
         // Writing to a String does not fail.
         for (minute, count) in &self.counts {
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(of_dir(&dir.0).unwrap(), Watch::Here(Beat::default()));
         pulse.mended("redirect: table\nwritten");
         pulse.mended("routing: add");
-        pulse.looked(&["routing: cannot".into()]);
+        pulse.looked(&["routing: cannot"]);
         let Watch::Here(beat) = of_dir(&dir.0).unwrap() else {
             panic!()
         };

@@ -1,6 +1,6 @@
 //! What happens to nftables, as it happens.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nftnl::nftnl_sys::libc;
 
@@ -55,12 +55,5 @@ impl Events {
 impl AsFd for Events {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.netlink.as_fd()
-    }
-}
-
-/// Tokio's `AsyncFd` asks for the raw number.
-impl AsRawFd for Events {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
     }
 }

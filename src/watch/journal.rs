@@ -1,8 +1,6 @@
 //! What the watch has done, for the log and for `status`.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::part::Part;
 use crate::log;
@@ -33,10 +31,10 @@ impl Journal {
     }
 
     /// Says that there was a look, and what is wrong with the parts.
-    pub fn looked<'a>(&mut self, parts: impl IntoIterator<Item = &'a Part>) {
+    pub fn looked(&mut self, parts: &[&Part]) {
         if let Some(pulse) = &mut self.pulse {
-            let trouble = parts.into_iter().filter_map(Part::trouble);
-            pulse.looked(&trouble.map(str::to_owned).collect::<Vec<_>>());
+            let trouble: Vec<&str> = parts.iter().filter_map(|part| part.trouble()).collect();
+            pulse.looked(&trouble);
         }
     }
 

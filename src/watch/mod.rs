@@ -9,9 +9,8 @@ mod sources;
 
 use std::io;
 use std::path::{Path, PathBuf};
-
-use tokio::runtime;
-use tokio::time::{Instant, sleep_until};
+use std::thread;
+use std::time::Instant;
 
 use crate::config::Config;
 use crate::privilege::{self, Capabilities};
@@ -33,7 +32,7 @@ pub enum Error {
     /// Nothing could be changed.
     #[error(transparent)]
     Privilege(#[from] sync::Error),
-    /// No event loop, no signals.
+    /// No signals, no wait.
     #[error("cannot wait for events")]
     Wait(#[from] io::Error),
     /// No events of links, routes and rules.
@@ -59,10 +58,7 @@ pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
             log::chain(&error)
         );
     }
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(runtime::LocalOptions::default())?;
-    runtime.block_on(async { Watch::new(dir, config)?.run().await })
+    Watch::new(dir, config)?.run()
 }
 
 /// Root's files stay its own; of root's capabilities, those that it needs.
@@ -105,15 +101,14 @@ impl Watch {
         })
     }
 
-    async fn run(mut self) -> Result<(), Error> {
+    fn run(mut self) -> Result<(), Error> {
         loop {
             self.hear()?;
             self.look();
-            self.journal
-                .looked([&self.wan, &self.routing, &self.redirect]);
             let parts = [&self.wan, &self.routing, &self.redirect];
+            self.journal.looked(&parts);
             let retry = parts.into_iter().filter_map(Part::retry).min();
-            match self.sources.wait(retry).await? {
+            match self.sources.wait(retry)? {
                 Wake::Look => {}
                 Wake::Devices => self.wan.due = true,
                 Wake::Reload => {
@@ -122,7 +117,7 @@ impl Watch {
                 }
                 Wake::Leave => return Ok(()),
             }
-            sleep_until(self.pace.next()).await;
+            thread::sleep(self.pace.next().saturating_duration_since(Instant::now()));
         }
     }
 
@@ -132,19 +127,19 @@ impl Watch {
         for part in [&mut self.wan, &mut self.routing, &mut self.redirect] {
             part.tick(now);
         }
-        let news = self.sources.routing().drain(
+        let news = self.sources.routing.drain(
             &self.config.routing,
             &self.devices.all_names(),
             self.keeper.known(),
         )?;
         self.keeper.note(&news);
         self.routing.due |= news.concerns_us;
-        if let Some(routers) = self.sources.routers() {
-            let withdrawn = routers.drain(now.into_std())?;
+        if let Some(routers) = &mut self.sources.routers {
+            let withdrawn = routers.drain(now)?;
             self.routing.due |= !withdrawn.is_empty();
             self.keeper.withdraw(withdrawn);
         }
-        self.redirect.due |= self.sources.redirect().drain()?;
+        self.redirect.due |= self.sources.redirect.drain()?;
         Ok(())
     }
 
@@ -219,7 +214,7 @@ impl Watch {
                 outcome.changes.more
             ));
         }
-        if let Some(routers) = self.sources.routers()
+        if let Some(routers) = &mut self.sources.routers
             && let Err(error) = routers.listen_on(&self.keeper.known().links)
         {
             self.routing

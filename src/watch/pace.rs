@@ -1,8 +1,6 @@
 //! How often the watch looks while events keep coming.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// After each look a rest, and never a shorter one than the look took, so that a
 /// storm costs half of the time at most.

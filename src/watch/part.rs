@@ -1,9 +1,7 @@
 //! One thing that is kept in place: whether to look at it, when to try again, and
 //! how its trouble is told.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::log::{self, Remarks};
 

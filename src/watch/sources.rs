@@ -1,37 +1,29 @@
 //! All that wakes the watch: events of the kernel, a file, signals, and time.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::time::Instant;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep_until};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::Config;
 use crate::follow::Files;
-use crate::ready::{self, Polled};
+use crate::signals::{Signals, Told};
 use crate::{log, redirect, routing, wan};
-
-/// Something with a descriptor, known to the runtime.
-type Waited<T> = AsyncFd<Polled<T>>;
 
 /// What there is to wait for.
 pub struct Sources {
     signals: Signals,
-    routing: Waited<routing::Events>,
-    redirect: Waited<redirect::Events>,
-    /// None where there is no IPv6.
-    routers: Option<Waited<routing::Routers>>,
+    /// The events of links, routes and rules.
+    pub routing: routing::Events,
+    /// The events of nftables.
+    pub redirect: redirect::Events,
+    /// The routers of the WAN. None where there is no IPv6.
+    pub routers: Option<routing::Routers>,
     /// The file with the names of the WAN's devices. None where they are configured.
     devices: Option<(PathBuf, Files)>,
-}
-
-struct Signals {
-    hangup: Signal,
-    interrupt: Signal,
-    terminate: Signal,
 }
 
 /// Why the wait is over.
@@ -46,13 +38,9 @@ pub enum Wake {
     Leave,
 }
 
-fn register<T: AsFd>(events: T) -> io::Result<Waited<T>> {
-    ready::register(Polled(events), Interest::READABLE)
-}
-
 impl Sources {
     /// Waits for these events, for signals, and for what the configuration asks to be
-    /// followed. Must be called within a runtime.
+    /// followed.
     ///
     /// # Errors
     /// The kernel's limits.
@@ -62,13 +50,9 @@ impl Sources {
         config: &Config,
     ) -> io::Result<Self> {
         let mut sources = Self {
-            signals: Signals {
-                hangup: signal(SignalKind::hangup())?,
-                interrupt: signal(SignalKind::interrupt())?,
-                terminate: signal(SignalKind::terminate())?,
-            },
-            routing: register(routing)?,
-            redirect: register(redirect)?,
+            signals: Signals::take()?,
+            routing,
+            redirect,
             routers: None,
             devices: None,
         };
@@ -82,7 +66,7 @@ impl Sources {
         if !config.routing.ipv6 {
             self.routers = None;
         } else if self.routers.is_none() {
-            match routing::Routers::open().and_then(register) {
+            match routing::Routers::open() {
                 Ok(routers) => self.routers = Some(routers),
                 Err(error) => {
                     log::warning!("a router that says goodbye will not be heard: {error}");
@@ -98,63 +82,54 @@ impl Sources {
         }
     }
 
-    /// The events of links, routes and rules.
-    pub fn routing(&mut self) -> &mut routing::Events {
-        &mut self.routing.get_mut().0
-    }
-
-    /// The events of nftables.
-    pub fn redirect(&mut self) -> &mut redirect::Events {
-        &mut self.redirect.get_mut().0
-    }
-
-    /// The routers of the WAN, where they are heard.
-    pub fn routers(&mut self) -> Option<&mut routing::Routers> {
-        Some(&mut self.routers.as_mut()?.get_mut().0)
-    }
-
     /// Sleeps until there is something to hear, or until `retry`.
     ///
     /// # Errors
     /// The kernel's.
-    pub async fn wait(&mut self, retry: Option<Instant>) -> io::Result<Wake> {
-        // A router that falls silent is none any more.
-        let routers = self.routers.as_ref();
-        let silent = routers.and_then(|routers| routers.get_ref().0.next());
-        let time = retry.into_iter().chain(silent.map(Instant::from_std)).min();
-        let time = async {
-            match time {
-                Some(time) => sleep_until(time).await,
-                None => std::future::pending().await,
+    pub fn wait(&mut self, retry: Option<Instant>) -> io::Result<Wake> {
+        loop {
+            let files = self.devices.as_ref().map(|(_, files)| files);
+            // A router that falls silent is none any more.
+            let silent = self.routers.as_ref().and_then(routing::Routers::next);
+            let due = retry.into_iter().chain(silent).min();
+            let look = files.and_then(Files::next_look);
+            let mut waited = vec![on(self.routing.as_fd()), on(self.redirect.as_fd())];
+            waited.extend(self.routers.as_ref().map(|routers| on(routers.as_fd())));
+            let events = waited.len();
+            waited.push(on(self.signals.as_fd()));
+            waited.extend(files.and_then(Files::descriptor).map(on));
+            match poll(&mut waited, until(due.into_iter().chain(look).min())) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
             }
-        };
-        let advertisement = async {
-            match routers {
-                Some(routers) => {
-                    let ready = routers.readable().await;
-                    ready.map(|mut ready| ready.clear_ready())
-                }
-                None => std::future::pending().await,
+            let happened = waited[..events].iter().any(|one| one.any() == Some(true));
+            match self.signals.next()? {
+                Some(Told::Reload) => return Ok(Wake::Reload),
+                Some(Told::Leave) => return Ok(Wake::Leave),
+                None => {}
             }
-        };
-        let devices = async {
-            match &mut self.devices {
-                Some((_, files)) => files.changed().await,
-                None => std::future::pending().await,
+            if let Some((_, files)) = &mut self.devices
+                && files.have_changed()
+            {
+                return Ok(Wake::Devices);
             }
-        };
-        tokio::select! {
-            _ = self.signals.terminate.recv() => return Ok(Wake::Leave),
-            _ = self.signals.interrupt.recv() => return Ok(Wake::Leave),
-            _ = self.signals.hangup.recv() => return Ok(Wake::Reload),
-            // What is there already is read after this; what comes later
-            // makes the socket readable again.
-            ready = self.routing.readable() => ready?.clear_ready(),
-            ready = self.redirect.readable() => ready?.clear_ready(),
-            ready = advertisement => ready?,
-            () = devices => return Ok(Wake::Devices),
-            () = time => {}
+            if happened || due.is_some_and(|time| time <= Instant::now()) {
+                return Ok(Wake::Look);
+            }
         }
-        Ok(Wake::Look)
     }
+}
+
+fn on(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::new(descriptor, PollFlags::POLLIN)
+}
+
+/// How long to sleep until then, in whole milliseconds and never too short.
+fn until(time: Option<Instant>) -> PollTimeout {
+    let Some(time) = time else {
+        return PollTimeout::NONE;
+    };
+    let left = time.saturating_duration_since(Instant::now());
+    let milliseconds = left.as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
 }
