@@ -22,8 +22,11 @@ const SLACK: Duration = Duration::from_millis(100);
 /// How long a socket must take late replies.
 const OPEN_FOR: Duration = Duration::from_secs(4);
 /// How many sends one query may cost at one server: one that answers in time, and
-/// one that does not. A change of the network costs one more.
+/// one that does not. A change of the network costs one more, and so does a server
+/// that is heard again after it seemed dead.
 const SENDS: (usize, usize) = (4, 12);
+/// The fastest server that may seem dead for a while, though nothing is lost.
+const SEEMS_DEAD: Duration = Duration::from_secs(1);
 /// The slowest server that counts as one that answers in time.
 const IN_TIME: Duration = Duration::from_millis(4500);
 /// How often it may be woken within a millisecond.
@@ -318,8 +321,8 @@ impl Outside {
         let joined =
             |waiter: &&Waiter| waiter.asked == asked && waiter.since + 2 * LIFETIME > self.now;
         let clients = self.waiters.iter().filter(joined).count().max(1);
-        let limit = clients * if in_time { SENDS.0 } else { SENDS.1 }
-            + usize::from(self.network_changes > 0);
+        let one_more = self.network_changes > 0 || link.delay.worst() > SEEMS_DEAD;
+        let limit = clients * if in_time { SENDS.0 } else { SENDS.1 } + usize::from(one_more);
         if count > limit {
             let what = format!(
                 "too many sends of one query: {count} to server {server} ({link:?}), {limit} are allowed"
