@@ -84,11 +84,18 @@ pub(super) fn wanted(view: View, fresh: &[&Route], limit: usize) -> (Vec<Route>,
     let ours = view.in_table().filter(|route| route.is_ours());
     let ours = Index::of(ours.map(|route| (route.path(), route.metric)));
     let mut candidates = standing(view, fresh);
-    for &route in fresh.iter().filter(|route| !route.is_expired()) {
-        candidates.push(Candidate {
-            route: copy(view, route),
-            current: ours.all(&route.path()).next(),
-        });
+    let usable = || fresh.iter().copied().filter(|route| !route.is_expired());
+    let best = Index::of(usable().map(|route| (route.path(), route.metric)));
+    for route in usable() {
+        let path = route.path();
+        // One way only once: what netifd and the kernel both made from one
+        // advertisement differs in nothing but its metric.
+        if best.all(&path).next() == Some(route.metric) {
+            candidates.push(Candidate {
+                current: ours.all(&path).next(),
+                route: copy(view, route),
+            });
+        }
     }
     let foreign = Index::by_place(view.foreign());
     candidates.retain(|one| !foreign.has(&one.route.path()));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use rtnetlink::packet_route::route::{RouteScope, RouteType};
 
-use super::route::{Family, MAIN, PROTOCOL, Route};
+use super::route::{EXCEPTION, Family, MAIN, PROTOCOL, Route};
 use super::state::{Address, Present};
 use crate::config::Routing;
 
@@ -107,16 +107,23 @@ impl<'a> View<'a> {
     }
 
     /// Whether the way to a router is known: it is link-local, or within an
-    /// on-link network of its device.
+    /// on-link network of its device, one that was moved (a modem's default route
+    /// is often on-link) among them.
     pub fn is_on_link(self, router: IpAddr, device: u32) -> bool {
         match router {
             IpAddr::V6(addr) if addr.is_unicast_link_local() => true,
-            router => self.in_main().chain(self.foreign()).any(|route| {
-                route.device == device
-                    && route.kind == RouteType::Unicast
-                    && !route.leads_away()
-                    && route.destination.contains(router)
-            }),
+            router => {
+                let moved = self.in_table().filter(|one| one.protocol == EXCEPTION);
+                self.in_main()
+                    .chain(self.foreign())
+                    .chain(moved)
+                    .any(|route| {
+                        route.device == device
+                            && route.kind == RouteType::Unicast
+                            && !route.leads_away()
+                            && route.destination.contains(router)
+                    })
+            }
         }
     }
 
