@@ -19,6 +19,9 @@ use crate::netlink::{Refused, Requests};
 /// How often it looks again at once, because there was more to do than it looks
 /// at in one go.
 const ROUNDS: usize = 64;
+/// And how often, because what was changed may ask for another change: nobody else
+/// tells us of what we did.
+const AFTERTHOUGHTS: usize = 4;
 /// As many prefixes are remembered that routes are for packets from.
 const MAX_SOURCES: usize = 64;
 
@@ -101,7 +104,7 @@ impl Keeper {
     pub fn sync(&mut self, routing: &Routing, devices: &[String]) -> Result<Outcome, Error> {
         let now = (self.clock)();
         let mut outcome = Outcome::default();
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let (present, wanted, more) = self.look(routing, devices, now)?;
             let changes = plan::plan(&wanted, &present);
             self.withdrawn.clear();
@@ -114,7 +117,7 @@ impl Keeper {
             });
             self.addresses = present.addresses;
             outcome.obstacles = wanted.obstacles;
-            let again = more && !changes.is_empty() || going;
+            let again = (more || round < AFTERTHOUGHTS) && !changes.is_empty() || going;
             if !again || !outcome.failures.is_empty() {
                 break;
             }

@@ -230,6 +230,17 @@ impl Iface {
         route
     }
 
+    /// Whether its default route is replaced when another one comes up.
+    pub fn gives_way(&self, other: Self, kernel: &Kernel) -> bool {
+        let route_of = |iface: &Self| {
+            let dev = kernel.index(iface.device()).unwrap_or_default();
+            iface.gateway(dev)
+        };
+        let (old, new) = (route_of(self), route_of(&other));
+        (old.table, old.dst, old.src, old.metric) == (new.table, new.dst, new.src, new.metric)
+            && kernel.routes.contains(&old)
+    }
+
     /// What netifd makes, in its order: interface_update_proto_addr, then routes
     /// (interface-ip.c).
     fn up(&self, dev: u32) -> Vec<Op> {

@@ -216,6 +216,9 @@ fn without_what_is_others(kernel: &Kernel, devices: &[String]) -> Kernel {
 #[derive(Debug, Clone, Default)]
 pub struct Intent {
     up: Vec<Iface>,
+    /// Those of them whose default route another one's has replaced, where both
+    /// went into the same table with the same metric.
+    replaced: Vec<Iface>,
     /// Device, router, and when its advertisement ends.
     routers: Vec<(u8, IpAddr, u64)>,
     /// Somebody did things by hand; nobody can say what is meant.
@@ -234,6 +237,12 @@ impl Intent {
                     let twin = |other: &Iface| other.dev == iface.dev && other.v6 == iface.v6;
                     self.unclear |= self.up.iter().any(|other| twin(other) && *other != iface);
                     self.up.retain(|other| *other != iface);
+                    self.replaced.retain(|other| *other != iface);
+                    self.replaced.extend(
+                        self.up
+                            .iter()
+                            .filter(|other| other.gives_way(iface, kernel)),
+                    );
                     self.up.push(iface);
                 }
             }
@@ -331,7 +340,7 @@ impl Intent {
             let usable = self
                 .up
                 .iter()
-                .filter(|iface| iface.family() == family)
+                .filter(|iface| iface.family() == family && !self.replaced.contains(iface))
                 .find(has_addr);
             if let Some(iface) = usable
                 && !verdicts.iter().any(meant)

@@ -94,7 +94,8 @@ pub struct Shared {
     killed: bool,
     pub devices: Vec<String>,
     devices_changed: bool,
-    /// Those that the look that is under way knows, and the last one knew.
+    /// Those that the look that is under way knows, and those since the last one
+    /// that did all it wanted.
     in_force: Vec<String>,
     before: Vec<String>,
     /// Whether the table with the guard is there.
@@ -242,7 +243,8 @@ impl World {
         let devices = self.shared.borrow().devices.clone();
         {
             let mut shared = self.shared.borrow_mut();
-            shared.before = std::mem::replace(&mut shared.in_force, devices.clone());
+            let before = std::mem::replace(&mut shared.in_force, devices.clone());
+            shared.before.extend(before);
         }
         let outcome = self.keeper.sync(&self.routing, &devices);
         let mut shared = self.shared.borrow_mut();
@@ -254,7 +256,10 @@ impl World {
             return Err(self.wrong(&wrong));
         }
         let refused = match outcome {
-            Ok(outcome) if outcome.failures.is_empty() => None,
+            Ok(outcome) if outcome.failures.is_empty() => {
+                shared.before.clear();
+                None
+            }
             Ok(outcome) => Some(outcome.failures.to_string()),
             Err(error) => Some(format!("{error}")),
         };
