@@ -45,7 +45,8 @@ pub struct Events {
 /// What the last look found, by which the next events are judged.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// Indexes of the WAN's devices.
+    /// Indexes of the WAN's devices, and of others that have routes in its table:
+    /// these go with them, without an event of their own in IPv6.
     pub links: Vec<u32>,
     /// Tables besides main and the WAN's that somebody's rule behind main leads
     /// to.

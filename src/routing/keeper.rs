@@ -109,6 +109,11 @@ impl Keeper {
             let changes = plan::plan(&wanted, &present);
             self.withdrawn.clear();
             self.known.sources = sources(&present);
+            for route in &present.table {
+                if !self.known.links.contains(&route.device) {
+                    self.known.links.push(route.device);
+                }
+            }
             self.remember(&wanted, now);
             apply(&mut self.kernel, &present.links, &changes, &mut outcome);
             // What an address took along may only be on its way out.

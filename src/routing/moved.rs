@@ -84,7 +84,8 @@ pub(super) fn wanted(view: View, fresh: &[&Route], limit: usize) -> (Vec<Route>,
     let ours = view.in_table().filter(|route| route.is_ours());
     let ours = Index::of(ours.map(|route| (route.path(), route.metric)));
     let mut candidates = standing(view, fresh);
-    let usable = || fresh.iter().copied().filter(|route| !route.is_expired());
+    let is_usable = |route: &&Route| !route.is_expired() && has_its_router(view, route);
+    let usable = || fresh.iter().copied().filter(is_usable);
     let best = Index::of(usable().map(|route| (route.path(), route.metric)));
     for route in usable() {
         let path = route.path();
@@ -168,19 +169,20 @@ fn is_valid(view: View, copy: &Route, fresh: &[&Route]) -> bool {
         let replaces = |route: &&Route| takes_the_place_of(view, route, copy);
         fresh.iter().any(replaces)
     };
-    let has_its_router = || {
-        copy.onlink
-            || copy
-                .gateway
-                .is_none_or(|router| view.is_on_link(router, copy.device))
-    };
     link.up
         && !copy.is_expired()
         && view.has_its_address(copy)
         && !is_withdrawn(view, copy)
         && (copy.expires.is_some() || !is_replaced() && !is_deserted(view, copy.device))
-        && has_its_router()
+        && has_its_router(view, copy)
         && has_its_source(view, copy, fresh)
+}
+
+/// Whether its router can be reached. IPv4 keeps a route whose router went with an
+/// address of the device, but takes no copy of it.
+fn has_its_router(view: View, route: &Route) -> bool {
+    let is_on_link = |router| view.is_on_link(router, route.device);
+    route.onlink || route.gateway.is_none_or(is_on_link)
 }
 
 /// Whether its router is none any more.
