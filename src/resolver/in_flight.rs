@@ -135,7 +135,7 @@ impl<C> InFlight<C> {
         let mut message = bytes.to_vec();
         edns::limit_payload(&mut message, question);
         let digest = message::digest(&message);
-        if let Some(at) = self.find_same(digest, &message) {
+        if let Some(at) = self.find(digest, &message) {
             self.queries[at].add_waiter(now, client, client_id);
             self.queries[at].renew(now, &mut self.upstreams);
             self.settle(at, now, false, transport);
@@ -198,8 +198,19 @@ impl<C> InFlight<C> {
                 self.waiting -= query.answer(transport, reply);
             }
         }
-        let over = query.advance(now, transport, &mut self.upstreams, PACE / 2);
-        self.settle(at, now, over, transport);
+        // A client that has given up, and asks again when the answer is on its way.
+        let is_for_another = heard.is_news && !failure && !self.keys[at].is_waited_for;
+        let another = is_for_another.then(|| self.find_same(at)).flatten();
+        if let Some(another) = another {
+            self.waiting -= self.queries[another].answer(transport, reply);
+            // The later one first: what is forgotten moves only what stands behind it.
+            self.go_on(at.max(another), now, transport);
+        }
+        self.go_on(
+            another.map_or(at, |another| at.min(another)),
+            now,
+            transport,
+        );
         if returned {
             let sent = heard.sent.unwrap_or(now);
             self.each_waiting(now, transport, |query, transport, upstreams| {
@@ -226,8 +237,7 @@ impl<C> InFlight<C> {
                 upstream.unreachable(now);
                 is_told = true;
             }
-            let over = query.advance(now, transport, &mut self.upstreams, PACE / 2);
-            self.settle(at, now, over, transport);
+            self.go_on(at, now, transport);
         }
     }
 
@@ -294,8 +304,7 @@ impl<C> InFlight<C> {
                 continue;
             }
             act(query, transport, &mut self.upstreams);
-            let over = query.advance(now, transport, &mut self.upstreams, PACE / 2);
-            self.settle(at, now, over, transport);
+            self.go_on(at, now, transport);
         }
     }
 
@@ -332,6 +341,12 @@ impl<C> InFlight<C> {
         Some(next.min()?.max(now + PACE))
     }
 
+    /// Does what an event demands of a query.
+    fn go_on(&mut self, at: usize, now: Instant, transport: &mut impl Transport<Client = C>) {
+        let over = self.queries[at].advance(now, transport, &mut self.upstreams, PACE / 2);
+        self.settle(at, now, over, transport);
+    }
+
     /// After something has happened to a query: forgets it when it is over, and
     /// sees to it that it is looked at in time.
     fn settle(
@@ -365,7 +380,13 @@ impl<C> InFlight<C> {
         }
     }
 
-    fn find_same(&self, digest: u32, message: &[u8]) -> Option<usize> {
+    /// The query that asks the same as this one and is waited for.
+    fn find_same(&self, at: usize) -> Option<usize> {
+        self.find(self.keys[at].digest, self.queries[at].message())
+    }
+
+    /// The query that is waited for and asks the same as a message.
+    fn find(&self, digest: u32, message: &[u8]) -> Option<usize> {
         (0..self.keys.len()).find(|&at| {
             let key = &self.keys[at];
             key.digest == digest && key.is_waited_for && self.queries[at].is_same(message)

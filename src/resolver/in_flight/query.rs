@@ -141,6 +141,11 @@ impl<C> Query<C> {
         self.since
     }
 
+    /// As servers see it.
+    pub(super) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
     /// Whether a client asks the same, but for the id.
     pub(super) fn is_same(&self, message: &[u8]) -> bool {
         self.message.get(2..) == message.get(2..)

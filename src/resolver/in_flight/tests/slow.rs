@@ -171,3 +171,20 @@ fn one_silent_question_makes_no_other_slow() {
         assert!(lab.world.sent.len() <= 12, "{}", lab.world.sent.len());
     }
 }
+
+#[test]
+fn a_client_that_asks_again_gets_the_answer_to_its_first_question() {
+    // Slower than any client waits. The first one is told so after 5 s, and asks again.
+    let mut lab = Lab::new(&[(A, Answers(5400, 0))]);
+    let first = lab.ask_for(NAME);
+    lab.run(5010);
+    assert_eq!(lab.answer(first), Some((SERVFAIL, 5000)));
+    let again = lab.ask_for(NAME);
+    let other = lab.ask_for("other.example.org");
+    lab.run(500);
+    assert_eq!(lab.answer(again), Some((0, 390)));
+    assert_eq!(lab.answer(other), None);
+    lab.run(5000);
+    let replies = lab.world.replies.iter().filter(|one| one.0 == again);
+    assert_eq!(replies.count(), 1);
+}
