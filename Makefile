@@ -40,13 +40,13 @@ BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace 
 SEEDS = 10000
 SEED = 1
 
-.PHONY: help build small demo test cases simulate soak bench mutants coverage reproducible lint install clean cross-arm64 \
+.PHONY: help build library small demo test test-small unit cases simulate soak bench mutants coverage reproducible lint install clean cross-arm64 \
 	cross-mipsel check-mips deps deps-build deps-lab deps-test deps-lint deps-bench deps-cross deps-small deps-mips deps-mipsel \
 	deps-coverage
 
 help:
 	@echo 'make demo     shows a node finding its VPN server over the WAN, in a minute'
-	@echo 'make test     runs all tests'
+	@echo 'make test     runs all tests; make test-small the same with the small build'
 	@echo 'make cases    runs a folder of further cases: CASES=DIR'
 	@echo 'make simulate  lives through random nights in a simulated world: SEEDS=$(SEEDS), from SEED=$(SEED) on'
 	@echo 'make soak     breaks a node in all ways for MINUTES=5, and looks whether it comes back'
@@ -76,10 +76,12 @@ RELR = -Clink-arg=-Wl,-z,pack-relative-relocs
 FLAGS = $$RUSTFLAGS $(REMAP) -Clink-arg=-Wl,--build-id=none
 
 # Once fetched, nothing needs the network.
-build: deps-build
+build: library
+	+RUSTFLAGS="$(FLAGS) $(RELR)" $(CARGO) build --release --locked --offline
+
+library: deps-build
 	$(CARGO) fetch --locked
-	RUSTFLAGS="$(FLAGS) $(RELR)" $(CARGO) build --release --locked --offline
-	RUSTFLAGS="$(FLAGS)" $(CARGO) build --profile preload -p packetmark --locked --offline
+	+RUSTFLAGS="$(FLAGS)" $(CARGO) build --profile preload -p packetmark --locked --offline
 
 # A standard library that is built along, for size, and panics that end the program without a
 # word of where: as the package does where OpenWrt's toolchain allows it. These switches are
@@ -91,14 +93,32 @@ SMALL_CARGO = /usr/bin/cargo build -Zbuild-std=std,panic_abort -Zbuild-std-featu
 SMALL_BIN = target/small/$(HOST)/release/gluon-wan
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
-small: deps-build deps-small
-	$(SMALL) CARGO_TARGET_DIR=target/small RUSTFLAGS="$(SMALL_FLAGS) $(RELR)" $(SMALL_CARGO) --target $(HOST)
+small: library deps-small
+	+$(SMALL) CARGO_TARGET_DIR=target/small RUSTFLAGS="$(SMALL_FLAGS) $(RELR)" $(SMALL_CARGO) --target $(HOST)
 
 demo: deps-lab build
 	tests/demo $(BIN)
 
-test: deps-lab deps-test build
-	CARGO='$(CARGO)' GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' tests/run
+# The program and cargo's own tests side by side: of one the last step takes a single
+# processor. With BIN=$(SMALL_BIN) it is the small build that is made and tested, and
+# cargo's tests are built like it, as far as a test can: it has to unwind.
+test: deps-lab deps-test
+	+@$(MAKE) --no-print-directory -j"$$(nproc)" $(call if_small,small,build) unit
+	$(TEST_ENV) GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' tests/run
+
+test-small:
+	+@$(MAKE) --no-print-directory test BIN=$(SMALL_BIN)
+
+# Compiled, not run.
+unit: deps-build
+	+$(TEST_ENV) $(call if_small,/usr/bin/cargo,$(CARGO)) test --workspace --locked --no-run
+
+if_small = $(if $(filter $(SMALL_BIN),$(BIN)),$(1),$(2))
+TEST_ENV = $(call if_small,$(SMALL_TEST),CARGO='$(CARGO)')
+SMALL_TEST = RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo CARGO_TARGET_DIR='$(CURDIR)/target/small' \
+	CARGO_BUILD_TARGET=$(HOST) CARGO_UNSTABLE_BUILD_STD=std,panic_unwind,test \
+	CARGO_UNSTABLE_BUILD_STD_FEATURES=optimize_for_size \
+	RUSTFLAGS="-Zunstable-options -Zlocation-detail=none -Zfmt-debug=shallow"
 
 # tests/simulation/README.md. `test` tries the first few hundred.
 simulate: deps-build

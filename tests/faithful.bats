@@ -14,22 +14,11 @@ setup_file() {
 	zone >"$LAB_DIR/wan/var/lib/$ZONE.zone"
 	knotd_up
 	nsd_up
-	daemon wan echo "$RESOLVER_TESTS/echo.py" "$SERVER6"
-	wait_for 5 on wan dig +time=1 +tries=1 "@$SERVER6" f0180.echo TXT
-}
-
-teardown_file() {
-	lab_down
-}
-
-setup() {
-	probe_reset node
+	echo_up echo "$SERVER6"
 }
 
 teardown() {
-	[ -n "$BATS_TEST_COMPLETED" ] || lab_tail
-	daemon_stop node resolver
-	on node nft list table inet lab_redirect >/dev/null 2>&1 && on node nft delete table inet lab_redirect
+	pair_rest
 	only_marked_left
 }
 

@@ -46,24 +46,10 @@ setup_file() {
 	gcc -O2 -Wall -o "$LAB_DIR/wan/var/lib/forger" "$RESOLVER_TESTS/forger.c"
 }
 
-teardown_file() {
-	lab_down
-}
-
 setup() {
+	daemons_keep
 	probe_reset node
 	probe_reset mesh
-}
-
-teardown() {
-	[ -n "${BATS_TEST_COMPLETED:-}" ] || lab_tail
-	local title
-	daemon_stop node resolver
-	daemon_stop node burst
-	for title in scripted forger sniffer tcpdump; do
-		daemon_stop wan "$title"
-	done
-	[ "$(seen node unmarked)" -eq 0 ]
 }
 
 # flooded CLIENTS NAME...: so many clients ask, all the time, while a blind forger

@@ -1,55 +1,17 @@
 #!/usr/bin/env bats
-# The redirect as a part of OpenWrt's firewall: the include file, fw4's ruleset
-# loaded over and over, and how much gets around the redirect meanwhile.
-# fixtures/fw4-ruleset.nft is what `fw4 print` says for a LAN and a WAN zone.
+# The redirect as a part of OpenWrt's firewall: the include file, and fw4's ruleset
+# loaded over and over. fw4-restarts.bats asks how much gets around meanwhile.
 
 bats_require_minimum_version 1.5.0
-# bats file_tags=alone
+load lab/redirect
+load lab/fw4
 
 setup() {
-	load helpers/redirect.bash
 	namespace_up
-	FW4="$ROOT/tests/fixtures/fw4-ruleset.nft"
-	LOADED="$BATS_TEST_TMPDIR/loaded.nft"
 }
 
 teardown() {
 	namespace_down
-}
-
-# Loads fw4's ruleset as fw4 does: its own tables first, then, in the same
-# transaction, the files of ruleset-post, those left out that are not there.
-fw4_load() {
-	{
-		cat "$FW4"
-		[ ! -e "$INCLUDE" ] || echo "include \"$INCLUDE\""
-	} >"$LOADED"
-	inside nft -f "$LOADED"
-}
-
-# Deletes every table, as `fw4 flush` and so `/etc/init.d/firewall stop` does.
-fw4_flush() {
-	inside nft flush ruleset
-}
-
-# Asserts one redirect, as it is printed.
-one_redirect() {
-	[ "$(listed | grep -c 'redirect to')" -eq 1 ]
-	same <(gluon_wan print)
-}
-
-# Twenty rounds of stop and start with a query loop; for a third of each round
-# there is no fw4. A query takes 10 ms, as one over a WAN does.
-twenty_rounds() {
-	local round
-	loop_start --pause 0.01
-	for ((round = 0; round < 20; round++)); do
-		fw4_flush
-		loop_more 58
-		fw4_load
-		loop_more 116
-	done
-	loop_end
 }
 
 @test "the link ships where fw4 looks, and leads to where the file is by default" {
@@ -289,25 +251,6 @@ fake_nft() {
 	gluon_wan clear
 }
 
-@test "twenty times stop and start, watched: 1 query in 100 gets around at most" {
-	gluon_wan sync
-	fw4_load
-	start "$GLUON_WAN" -c "$CONFIG" sync --watch
-	twenty_rounds
-	[ "$REDIRECTED" -gt 1000 ]
-	[ $((UNREDIRECTED * 100)) -le $((REDIRECTED + UNREDIRECTED)) ]
-	one_redirect
-}
-
-@test "twenty times stop and start with the file alone: as many get around as there is no fw4" {
-	# What the watch is for, and the proof that the test above could fail.
-	gluon_wan sync
-	fw4_load
-	twenty_rounds
-	[ $((UNREDIRECTED * 100)) -ge $((25 * (REDIRECTED + UNREDIRECTED))) ]
-	one_redirect
-}
-
 @test "a flow from while the table was away is redirected again when fw4 has put it back" {
 	gluon_wan sync
 	fw4_load
@@ -315,19 +258,4 @@ fake_nft() {
 	[ "$(asked 800 --source-port 4003)" = 333 ]
 	fw4_load
 	[ "$(asked 800 --source-port 4003)" = 444 ]
-}
-
-@test "twenty reloads with the file alone let no query around" {
-	local round
-	gluon_wan sync
-	fw4_load
-	loop_start
-	for ((round = 0; round < 20; round++)); do
-		fw4_load
-		loop_more 20
-	done
-	loop_end
-	[ "$REDIRECTED" -gt 400 ]
-	[ "$UNREDIRECTED" -eq 0 ]
-	one_redirect
 }

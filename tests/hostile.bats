@@ -1,129 +1,15 @@
-# The resolver among enemies: floods, garbage, connections that are only held,
-# other machines that ask, servers that lie. It stays small, keeps answering, and
-# nothing leaves without the mark.
+# The resolver among enemies: garbage, connections that are only held, other machines
+# that ask, servers that lie. It stays small, keeps answering, and nothing leaves
+# without the mark. floods.bats has the floods.
 #
-# FLOOD_SECONDS (5) and GARBAGE (1000000) say how long and how much.
+# GARBAGE (1000000) says how much.
 
 bats_require_minimum_version 1.5.0
-# bats file_tags=alone
 load lab/lab
 load resolver/pair
+load resolver/hostile
 
-: "${FLOOD_SECONDS:=5}" "${GARBAGE:=1000000}"
-# Of the generators; a failure with it is the same failure again.
-SEED=20
-# All it may ever take, in KiB.
-MAX_MEMORY=8192
-
-setup_file() {
-	lab_require knotd gcc tcpdump
-	pair_up
-	mkdir -p "$LAB_DIR/node/var/lib"
-	gcc -O2 -Wall -o "$LAB_DIR/node/var/lib/hostile" "$RESOLVER_TESTS/hostile.c"
-	daemon wan echo "$RESOLVER_TESTS/echo.py" "$SERVER1" "$SERVER6"
-	wait_for 5 on wan dig +time=1 +tries=1 "@$SERVER1" f0180.echo TXT
-}
-
-teardown_file() {
-	lab_down
-}
-
-setup() {
-	probe_reset node
-}
-
-teardown() {
-	[ -n "$BATS_TEST_COMPLETED" ] || lab_tail
-	# Before the resolver ends: the kernel resets what it leaves open, unmarked.
-	local title unmarked
-	unmarked=$(seen node unmarked)
-	for title in flood hold resolver; do
-		daemon_stop node "$title"
-	done
-	daemon_stop wan liar
-	daemon_stop wan other
-	on wan nft flush ruleset
-	for title in lab_redirect lab_dnat; do
-		on node nft delete table inet "$title" 2>/dev/null || true
-	done
-	[ "$unmarked" -eq 0 ]
-}
-
-hostile() {
-	LAB_TIMEOUT=300 on node /var/lib/hostile "$@"
-}
-
-# The servers get nothing, and nobody says so.
-servers_vanish() {
-	on wan nft -f - <<-END
-		table inet lab_blackhole {
-			chain in {
-				type filter hook input priority 0
-				th dport 53 drop
-			}
-		}
-	END
-}
-
-servers_return() {
-	on wan nft delete table inet lab_blackhole
-}
-
-# answers [dig's option]...: a server's answer comes through.
-answers() {
-	on node dig +time=5 +tries=1 -p 54 "${@:-@127.0.0.1}" f0180.echo TXT 2>/dev/null | grep -q 'status: NOERROR'
-}
-
-# memory FIELD: of the resolver, in KiB; VmHWM is the most that it ever had.
-memory() {
-	on node sed -n "s/^$1:[[:space:]]*\([0-9]*\) kB/\1/p" "/proc/$(daemon_pid node resolver)/status"
-}
-
-descriptors() {
-	on node sh -c "ls /proc/$(daemon_pid node resolver)/fd | wc -l"
-}
-
-# Alive, small, and answering over everything.
-unharmed() {
-	echo "# $BATS_TEST_DESCRIPTION: peak $(memory VmHWM) KiB, anonymous $(memory RssAnon) KiB," \
-		"$(descriptors) descriptors" >&3
-	daemon_running node resolver
-	[ "$(memory VmHWM)" -lt "$MAX_MEMORY" ]
-	answers @127.0.0.1
-	answers @::1
-	answers +tcp @127.0.0.1
-	answers +tcp @::1
-	only_marked_left
-}
-
-@test "a flood while no server answers: small, refuses, and recovers" {
-	local start took asked
-	resolver_on "$SERVER1" "$SERVER2" "$SERVER6"
-	answers
-	servers_vanish
-	daemon node flood /var/lib/hostile flood 127.0.0.1 54 50000 "$FLOOD_SECONDS"
-	# Others are told at once, most of them: the kernel's queue may be full.
-	asked=$(on node "$RESOLVER_TESTS/refused.py" 40 127.0.0.1#54)
-	echo "# others in the flood: $asked" >&3
-	LAB_TIMEOUT=$((FLOOD_SECONDS + 10)) wait_for $((FLOOD_SECONDS + 5)) daemon_ended node flood
-	echo "# flood: $(<"$LAB_DIR/node/flood.log")" >&3
-	start=$(date +%s%3N)
-	servers_return
-	# What waits goes first: until then it is still too much.
-	wait_for 10 answers
-	took=$(($(date +%s%3N) - start))
-	echo "# first answer $took ms after the servers' return" >&3
-	jq -e '.refused > .sent / 10 and .noerror == 0' "$LAB_DIR/node/flood.log"
-	jq -e '.refused >= 20 and .slowest_ms < 500' <<<"$asked"
-	[ "$took" -lt 1000 ]
-	unharmed
-}
-
-@test "a flood while the servers answer: small, and others are served again at once" {
-	resolver_on "$SERVER1" "$SERVER6"
-	hostile flood ::1 54 50000 "$FLOOD_SECONDS" >&3
-	unharmed
-}
+: "${GARBAGE:=1000000}"
 
 @test "malformed and random datagrams" {
 	local before
@@ -305,8 +191,7 @@ held() {
 
 @test "a server that takes a connection too late gets nothing without the mark" {
 	resolver_on "$SERVER1" "$SERVER2"
-	daemon wan other "$RESOLVER_TESTS/echo.py" "$SERVER2"
-	wait_for 5 on wan dig +time=1 +tries=1 "@$SERVER2" f0180.echo TXT
+	echo_up other "$SERVER2"
 	# What server 1 says to a connection is lost until others have answered.
 	on wan nft -f - <<-END
 		table inet lab_late {

@@ -6,7 +6,7 @@
 bats_require_minimum_version 1.5.0
 
 setup() {
-	load helpers/redirect.bash
+	load lab/redirect
 	namespace_up
 }
 

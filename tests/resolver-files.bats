@@ -8,31 +8,15 @@ load resolver/pair
 
 setup_file() {
 	pair_up
-	daemon wan echo "$RESOLVER_TESTS/echo.py" "$SERVER1" "$SERVER2" "$SERVER6"
-	wait_for 5 on wan dig +time=1 +tries=1 "@$SERVER1" f0180.echo TXT
-}
-
-teardown_file() {
-	lab_down
+	echo_up echo "$SERVER1" "$SERVER2" "$SERVER6"
 }
 
 setup() {
+	daemons_keep
 	probe_reset node
 	var=$LAB_DIR/node/var
 	rm -rf "$var/gluon" "$var/elsewhere"
 	mkdir -p "$var/gluon/wan-dnsmasq" "$var/elsewhere/deep"
-}
-
-teardown() {
-	[ -n "$BATS_TEST_COMPLETED" ] || lab_tail
-	daemon_stop node resolver
-	[ "$(seen node unmarked)" -eq 0 ]
-}
-
-# resolver_starts [COMMAND...]: through COMMAND, if there is one.
-resolver_starts() {
-	daemon node resolver "$@" "$(gluon_wan_path)" resolver
-	wait_for 5 resolver_serves
 }
 
 # names FILE ADDR: written beside it and renamed.

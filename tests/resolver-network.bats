@@ -20,8 +20,7 @@ setup_file() {
 		ip addr add $MESH6/64 dev br-client
 	"
 	on wan ip addr add "$SLOW/24" dev lan
-	daemon wan echo "$RESOLVER_TESTS/echo.py" "$SERVER1" "$SERVER2" "$SERVER6"
-	wait_for 5 on wan dig +time=1 +tries=1 "@$SERVER1" f0180.echo TXT
+	echo_up echo "$SERVER1" "$SERVER2" "$SERVER6"
 	# The primary resolver has port 53 of all addresses of the node.
 	daemon node primary dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= \
 		--no-resolv --no-hosts --txt-record=f0180.echo,primary
@@ -29,22 +28,9 @@ setup_file() {
 	probe node itself out oifname lo meta mark and 1 == 1 th dport 53
 }
 
-teardown_file() {
-	lab_down
-}
-
-setup() {
-	probe_reset node
-}
-
 teardown() {
-	[ -n "$BATS_TEST_COMPLETED" ] || lab_tail
-	daemon_stop node resolver
-	daemon_stop mesh router
-	daemon_stop wan slow
-	on wan nft flush ruleset
+	pair_rest
 	on node ip addr del "$SERVER2/32" dev br-client 2>/dev/null || true
-	rm -f "$LAB_DIR"/node/etc/config/*
 	[ "$(seen node unmarked)" -eq 0 ]
 }
 

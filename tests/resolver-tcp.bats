@@ -3,7 +3,7 @@
 # nothing of it without the mark.
 
 bats_require_minimum_version 1.5.0
-# bats file_tags=alone
+# bats file_tags=quiet
 load lab/lab
 load resolver/pair
 
@@ -13,37 +13,19 @@ LATE=10.9.0.3
 setup_file() {
 	pair_up
 	on wan ip addr add "$LATE/24" dev lan
-	daemon wan echo "$RESOLVER_TESTS/echo.py" "$SERVER2"
-	daemon wan late "$RESOLVER_TESTS/echo.py" --late 0.3 "$LATE"
-	wait_for 5 on wan dig +time=1 +tries=1 "@$SERVER2" f0180.echo TXT
-	wait_for 5 on wan dig +time=1 +tries=1 "@$LATE" f0180.echo TXT
+	echo_up echo "$SERVER2"
+	echo_up late --late 0.3 "$LATE"
 	probe node tried out oifname br-wan ip daddr "$SERVER1" tcp flags '&' '(syn | ack)' == syn
 }
 
-teardown_file() {
-	lab_down
-}
-
-setup() {
-	probe_reset node
-}
-
 teardown() {
-	[ -n "$BATS_TEST_COMPLETED" ] || lab_tail
-	local title unmarked
-	# Before the resolver ends: the kernel resets what it leaves open, unmarked.
-	unmarked=$(seen node unmarked)
-	for title in crowd resolver; do
-		daemon_stop node "$title"
-	done
-	daemon_stop wan odd
-	[ "$unmarked" -eq 0 ]
+	teardown_tcp
 }
 
 # odd ADDR HOW [SECONDS]: see slow-tcp.py.
 odd() {
 	daemon wan odd "$RESOLVER_TESTS/slow-tcp.py" "$@"
-	wait_for 5 on wan dig +time=1 +tries=1 "@$1" f0180.echo TXT
+	wait_for 5 serves "$1"
 }
 
 # answers: over TCP; sets `took`, in milliseconds.

@@ -1,199 +1,11 @@
 #!/usr/bin/env bats
-# The resolver on servers that die, refuse, lie and return; its servers, its
-# privileges, its mark. Two machines: node, and wan with up to three servers.
+# The resolver: its servers and where it has them from, its privileges, its mark, and
+# what it does when it lacks something. failover.bats is about servers that fail.
 
 bats_require_minimum_version 1.5.0
-# bats file_tags=alone
 load lab/lab
-
-SERVERS=(10.9.0.1 10.9.0.2 10.9.0.3)
-ASK=$LAB_REPO/tests/resolver/ask.py
-RESPONDER=$LAB_REPO/tests/resolver/responder.py
-
-setup_file() {
-	lab_require unshare nsenter ip nft dnsmasq dig python3 jq
-	lab_init
-	machine_add node
-	machine_add wan
-	cable node br-wan wan lan
-	on node ip addr add 10.9.0.10/24 dev br-wan
-	on node ip -6 addr add 2001:db8:9::10/64 dev br-wan
-	local server
-	for server in "${SERVERS[@]}"; do
-		on wan ip addr add "$server/24" dev lan
-	done
-	on wan ip -6 addr add 2001:db8:9::1/64 dev lan
-	on wan ip -6 addr add fe80::9:1/64 dev lan
-	probe node marked out oifname br-wan th dport 53 meta mark and 1 == 1
-	probe node unmarked out oifname br-wan th dport 53 meta mark and 1 == 0
-}
-
-teardown_file() {
-	lab_down
-}
-
-setup() {
-	probe_reset node
-	servers "${SERVERS[@]}"
-}
-
-teardown() {
-	[ -n "${BATS_TEST_COMPLETED:-}" ] || lab_tail
-	daemon_stop node resolver
-	local title
-	for title in one two three; do
-		daemon_stop wan "$title"
-	done
-	on wan nft flush ruleset
-	rm -f "$LAB_DIR"/node/etc/config/* "$LAB_DIR/node/var/half"
-	# Whatever a test was about, nothing has left without the mark.
-	[ "$(seen node unmarked)" -eq 0 ]
-}
-
-# servers ADDR...: what the resolv file of the node names, written as the hotplug
-# script does.
-servers() {
-	local dir=$LAB_DIR/node/var/gluon/wan-dnsmasq
-	mkdir -p "$dir"
-	{ [ $# -eq 0 ] || printf 'nameserver %s\n' "$@"; } >"$dir/resolv.conf.tmp"
-	mv "$dir/resolv.conf.tmp" "$dir/resolv.conf"
-}
-
-# server TITLE ADDR good|servfail|refused|icmp|blackhole
-server() {
-	case $3 in
-	good)
-		daemon wan "$1" dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --pid-file= \
-			--log-facility=- --log-queries --no-resolv --no-hosts --listen-address="$2" \
-			--bind-interfaces --host-record="$VPN_NAME,$VPN_IP4,$VPN_IP6" --txt-record="$VPN_NAME,$1"
-		wait_for 5 on wan sh -c "dig +short +time=1 +tries=1 @$2 $VPN_NAME | grep -q ."
-		;;
-	servfail) daemon wan "$1" "$RESPONDER" "$2" 2 ;;
-	refused) daemon wan "$1" "$RESPONDER" "$2" 5 ;;
-	# Nobody has the port, so the kernel says ICMP port unreachable.
-	icmp) ;;
-	blackhole) blackhole "$2" ;;
-	esac
-}
-
-blackhole() {
-	on wan nft -f - <<-END
-		add table inet blackhole
-		add chain inet blackhole in { type filter hook input priority 0; }
-		add rule inet blackhole in ip daddr $1 drop
-	END
-}
-
-# resolver_starts [COMMAND...]: through COMMAND, if there is one.
-resolver_starts() {
-	daemon node resolver "$@" "$(gluon_wan_path)" resolver
-	wait_for 5 resolver_answers
-}
-
-resolver_answers() {
-	on node dig +short +time=1 +tries=1 -p 54 @127.0.0.1 version.bind CH TXT | grep -q gluon-wan
-}
-
-# one_answers [OPTION...]: the resolver has an answer, and it is that of server one.
-one_answers() {
-	[ "$(on node dig "$@" +short +time=2 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = '"one"' ]
-}
-
-# ask ARG...: 200 queries one after the other.
-ask() {
-	on node "$ASK" "$@" "$VPN_NAME"
-}
-
-# expect_no_loss JSON [SLOWEST]: shows it, and nothing failed or waited a second.
-expect_no_loss() {
-	echo "# $BATS_TEST_DESCRIPTION: $1" >&3
-	jq -e '.lost == 0 and .errors == 0 and .slowest_ms < 1000' <<<"$1"
-}
-
-first_is_bad() {
-	server one "${SERVERS[0]}" "$1"
-	server two "${SERVERS[1]}" good
-	server three "${SERVERS[2]}" good
-	resolver_starts
-	expect_no_loss "$(ask)"
-	[ "$(seen node marked)" -gt 200 ]
-}
-
-@test "first server is blackholed" { first_is_bad blackhole; }
-@test "first server is refused by ICMP" { first_is_bad icmp; }
-@test "first server answers SERVFAIL" { first_is_bad servfail; }
-@test "first server answers REFUSED" { first_is_bad refused; }
-
-two_are_bad() {
-	server one "${SERVERS[0]}" "$1"
-	server two "${SERVERS[1]}" "$2"
-	server three "${SERVERS[2]}" good
-	resolver_starts
-	expect_no_loss "$(ask)"
-}
-
-@test "first two servers are blackholed" { two_are_bad blackhole blackhole; }
-@test "one server is blackholed, one refused by ICMP" { two_are_bad blackhole icmp; }
-
-# dies_in_mid_run COMMAND...: what happens to the preferred server.
-dies_in_mid_run() {
-	server one "${SERVERS[0]}" good
-	server two "${SERVERS[1]}" good
-	server three "${SERVERS[2]}" good
-	resolver_starts
-	daemon node ask "$ASK" --pause /var/half "$VPN_NAME"
-	wait_for 20 test -e "$LAB_DIR/node/var/half"
-	"$@"
-	rm "$LAB_DIR/node/var/half"
-	wait_for 30 daemon_ended node ask
-	local result
-	result=$(cat "$LAB_DIR/node/ask.log")
-	rm "$LAB_DIR/node/ask.log"
-	expect_no_loss "$result"
-	jq -e '.over_150_ms <= 1' <<<"$result"
-}
-
-@test "the preferred server vanishes in mid-run" { dies_in_mid_run blackhole "${SERVERS[0]}"; }
-@test "the preferred server ends in mid-run" { dies_in_mid_run daemon_stop wan one; }
-
-# first_answer_after COMMAND...: milliseconds from the command to an answer, for
-# a client that asks all the time.
-first_answer_after() {
-	local start
-	daemon node ask "$ASK" --until-answer "$VPN_NAME"
-	# Longer than a query lives, so that all that wait have seen no server.
-	wait_for 5 test -e "$LAB_DIR/node/ask.pid"
-	on node timeout 10 tail --pid="$(daemon_pid node ask)" -f /dev/null || true
-	daemon_running node ask
-	start=$(date +%s.%N)
-	"$@"
-	wait_for 10 daemon_ended node ask
-	jq -r --argjson start "$start" '((.answered_at - $start) * 1000) | floor' "$LAB_DIR/node/ask.log"
-	rm "$LAB_DIR/node/ask.log"
-}
-
-@test "all servers are dead for 10 s, then they return" {
-	local took
-	server one "${SERVERS[0]}" good
-	server two "${SERVERS[1]}" good
-	blackhole "{ ${SERVERS[0]}, ${SERVERS[1]} }"
-	servers "${SERVERS[0]}" "${SERVERS[1]}"
-	resolver_starts
-	took=$(first_answer_after on wan nft flush ruleset)
-	echo "# first answer after $took ms" >&3
-	[ "$took" -lt 1000 ]
-}
-
-@test "the link is down for 10 s, then up" {
-	local took
-	server one "${SERVERS[0]}" good
-	resolver_starts
-	on node ip link set br-wan down
-	took=$(first_answer_after on node ip link set br-wan up)
-	echo "# first answer after $took ms" >&3
-	[ "$took" -lt 1000 ]
-	on node ip -6 addr replace 2001:db8:9::10/64 dev br-wan
-}
+load resolver/pair
+load resolver/servers
 
 @test "without a server the answer is SERVFAIL at once" {
 	servers
@@ -215,25 +27,6 @@ first_answer_after() {
 	resolver_starts
 	run -0 on node dig +time=3 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME"
 	[[ $output = *'status: SERVFAIL'* ]]
-}
-
-@test "a server list that changes under load loses no query" {
-	server one "${SERVERS[0]}" good
-	server two "${SERVERS[1]}" good
-	resolver_starts
-	daemon node ask "$ASK" --count 2000 "$VPN_NAME"
-	local i
-	for i in $(seq 25); do
-		servers "${SERVERS[0]}"
-		servers "${SERVERS[1]}" "${SERVERS[0]}"
-		servers 10.9.0.99 "${SERVERS[1]}"
-		daemon_running node ask || break
-		sleep 0.02
-	done
-	[ "$i" -gt 3 ]
-	wait_for 30 daemon_ended node ask
-	expect_no_loss "$(cat "$LAB_DIR/node/ask.log")"
-	rm "$LAB_DIR/node/ask.log"
 }
 
 @test "a resolv file that comes late, goes and is replaced counts at once" {
@@ -339,7 +132,7 @@ first_answer_after() {
 	resolver_starts
 	run on node setpriv --reuid nobody --regid nogroup --clear-groups kill -9 "$(daemon_pid node resolver)"
 	[[ $output = *'not permitted'* ]]
-	resolver_answers
+	resolver_serves
 }
 
 @test "nobody stands in where the package has made no user, and that is said" {
@@ -347,9 +140,9 @@ first_answer_after() {
 	cp "$passwd" "$LAB_DIR/passwd"
 	sed -i /^gluon-wan:/d "$passwd"
 	daemon node resolver "$(gluon_wan_path)" resolver
-	wait_for 5 resolver_answers || true
+	wait_for 5 resolver_serves || true
 	cp "$LAB_DIR/passwd" "$passwd"
-	resolver_answers
+	resolver_serves
 	on node grep -qP '^Uid:\t65534\t65534\t65534\t65534$' "/proc/$(daemon_pid node resolver)/status"
 	grep -q "there is no user 'gluon-wan', running as 'nobody'" "$LAB_DIR/node/resolver.log"
 }
@@ -418,7 +211,7 @@ injected() {
 }
 
 @test "over TCP: a server that closes instead of answering, then the next" {
-	daemon wan one "$LAB_REPO/tests/resolver/hangs-up.py" "${SERVERS[0]}"
+	daemon wan one "$RESOLVER_TESTS/hangs-up.py" "${SERVERS[0]}"
 	wait_for 5 on wan sh -c 'ss -Hltn sport = :53 | grep -q .'
 	server two "${SERVERS[1]}" good
 	servers "${SERVERS[0]}" "${SERVERS[1]}"
@@ -437,7 +230,7 @@ injected() {
 	local pid open most=0
 	pid=$(daemon_pid node resolver)
 	blackhole "{ ${SERVERS[0]}, ${SERVERS[1]}, ${SERVERS[2]} }"
-	daemon node burst python3 "$LAB_REPO/tests/resolver/burst.py" 1500 127.0.0.1#54
+	daemon node burst python3 "$RESOLVER_TESTS/burst.py" 1500 127.0.0.1#54
 	while daemon_running node burst; do
 		open=$(on node sh -c "ls /proc/$pid/fd | wc -l")
 		[ "$open" -le "$most" ] || most=$open
@@ -456,7 +249,7 @@ injected() {
 	server one "${SERVERS[0]}" good
 	servers "${SERVERS[0]}"
 	resolver_starts prlimit --nofile=24
-	daemon node idle python3 "$LAB_REPO/tests/resolver/hold.py" idle 8 127.0.0.1#54
+	daemon node idle python3 "$RESOLVER_TESTS/hold.py" idle 8 127.0.0.1#54
 	wait_for 5 grep -q 'a TCP client could not be accepted: .*open files' "$LAB_DIR/node/resolver.log"
 	daemon_stop node idle
 	wait_for 5 one_answers
@@ -469,7 +262,7 @@ injected() {
 	printf 'config resolver\n\tlist listen ::1\n\tlist listen 127.0.0.1\n' >"$config"
 	daemon node resolver strace -D -qq -o /dev/null -e inject=bind:error=EAFNOSUPPORT:when=1 \
 		"$(gluon_wan_path)" resolver
-	wait_for 5 resolver_answers
+	wait_for 5 resolver_serves
 	grep -q '\[::1\]:54: this kernel has no such address, serving without it' "$LAB_DIR/node/resolver.log"
 	daemon_stop node resolver
 	printf 'config resolver\n\tlist listen ::1\n' >"$config"
@@ -500,7 +293,7 @@ injected() {
 	printf 'config resolver\n\toption port 5454\n' >"$LAB_DIR/node/etc/config/gluon-wan"
 	daemon_kill node resolver HUP
 	wait_for 5 grep -q 'port, user, max_inflight and mark change with a restart' "$LAB_DIR/node/resolver.log"
-	resolver_answers
+	resolver_serves
 	run on node ss -Hlun sport = :5454
 	[ -z "$output" ]
 }
@@ -518,28 +311,9 @@ injected() {
 	[[ $output = *"there is no user 'missing'"* ]]
 	# A wrong value is said as well, and costs no more than itself.
 	printf 'config resolver\n\toption port 0\n' >"$LAB_DIR/node/etc/config/gluon-wan"
-	resolver_up
+	resolver_starts
 	grep -F "gluon-wan:2: option 'port', value '0': expected a port from 1 to 65535" "$LAB_DIR/node/resolver.log"
 	daemon_stop node resolver
-}
-
-@test "idle, it does not wake up" {
-	server one "${SERVERS[0]}" good
-	resolver_starts
-	local pid before after open
-	pid=$(daemon_pid node resolver)
-	descriptors() { on node sh -c "ls /proc/$pid/fd | wc -l"; }
-	open=$(descriptors)
-	ask --count 20
-	# Its sockets wait for late replies for a while, and are closed without
-	# another query; then nothing is due any more.
-	[ "$(descriptors)" -gt "$open" ]
-	are_closed() { [ "$(descriptors)" -le "$open" ]; }
-	LAB_TIMEOUT=20 wait_for 15 are_closed
-	before=$(on node grep ctxt /proc/"$pid"/status)
-	sleep 5
-	after=$(on node grep ctxt /proc/"$pid"/status)
-	[ "$before" = "$after" ]
 }
 
 @test "it tells version, servers and their health" {

@@ -3,7 +3,7 @@
 # dnsmasq beside it, asked the same in the same run.
 
 bats_require_minimum_version 1.5.0
-# bats file_tags=alone
+# bats file_tags=quiet
 load lab/lab
 load resolver/pair
 
@@ -24,22 +24,6 @@ setup_file() {
 		}
 	END
 	wait_for 5 on node dig +short +time=1 +tries=1 -p "$PEER" @127.0.0.1 ready.example.org
-}
-
-teardown_file() {
-	lab_down
-}
-
-setup() {
-	probe_reset node
-}
-
-teardown() {
-	[ -n "${BATS_TEST_COMPLETED:-}" ] || lab_tail
-	daemon_stop node resolver
-	daemon_stop node burst
-	on wan nft flush ruleset
-	[ "$(seen node unmarked)" -eq 0 ]
 }
 
 # ask NAME [OPTION...]: look-ups one after the other, as JSON in $result.

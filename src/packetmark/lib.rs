@@ -8,7 +8,10 @@
 //! `LIBPACKETMARK_STRICT=1` makes `socket()` fail where otherwise a socket would
 //! go unmarked; without it the process says so once, on standard error or, where
 //! that is closed or /dev/null, in the system log.
-#![cfg_attr(not(test), no_std)]
+//!
+//! It has no standard library and no unwinder. Where panics unwind, in a debug build, it
+//! is only looked at, and has both.
+#![cfg_attr(all(not(test), panic = "abort"), no_std)]
 
 mod mark;
 mod message;
@@ -25,7 +28,7 @@ mod process;
 #[cfg(not(test))]
 mod report;
 
-#[cfg(not(test))]
+#[cfg(all(not(test), panic = "abort"))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

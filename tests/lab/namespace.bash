@@ -198,6 +198,19 @@ daemon_stop() {
 	rm "$LAB_DIR/$1/$2.pid"
 }
 
+# daemons_keep, daemons_stop: what was started since the former is ended by the latter,
+# whatever its name: what a test started, and what all tests of a file share stays.
+daemons_keep() {
+	: >"$LAB_DIR/kept"
+}
+
+daemons_stop() {
+	local file
+	find "$LAB_DIR" -mindepth 2 -maxdepth 2 -name '*.pid' -newer "$LAB_DIR/kept" | sort | while IFS=/ read -ra file; do
+		daemon_stop "${file[-2]}" "$(basename "${file[-1]}" .pid)"
+	done
+}
+
 # wait_for SECONDS CMD...: until CMD succeeds, looking ten times a second.
 wait_for() {
 	local seconds=$1 end=$((SECONDS + $1 + 1))

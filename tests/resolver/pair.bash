@@ -30,9 +30,59 @@ pair_up() {
 	probe node unmarked out oifname != lo meta l4proto '{ tcp, udp }' th dport 53 meta mark and 3 == 0
 }
 
+# What all files on a pair do. Who has more to do says so after loading this.
+teardown_file() {
+	lab_down
+}
+
+setup() {
+	daemons_keep
+	probe_reset node
+}
+
+teardown() {
+	pair_rest
+	# Whatever a test was about.
+	[ "$(seen node unmarked)" -eq 0 ]
+}
+
+# teardown where TCP is spoken: the kernel resets what a resolver leaves open when it
+# ends, and that is unmarked.
+teardown_tcp() {
+	local unmarked
+	unmarked=$(seen node unmarked)
+	pair_rest
+	[ "$unmarked" -eq 0 ]
+}
+
+# Ends what the test started, and takes away what it put in the way.
+pair_rest() {
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || lab_tail
+	daemons_stop
+	local title
+	for title in lab_redirect lab_dnat; do
+		on node nft delete table inet "$title" 2>/dev/null || true
+	done
+	on wan nft flush ruleset
+	rm -f "$LAB_DIR"/node/etc/config/*
+}
+
 # Queries have left, and every one of them with the mark.
 only_marked_left() {
-	[ "$(seen node marked)" -gt 0 ] && [ "$(seen node unmarked)" -eq 0 ]
+	local marked unmarked
+	marked=$(seen node marked) unmarked=$(seen node unmarked)
+	echo "to port 53: $marked with the mark, $unmarked without"
+	[ "$marked" -gt 0 ] && [ "$unmarked" -eq 0 ]
+}
+
+# echo_up TITLE [OPTION...] ADDR...: a server that echoes, there when this returns.
+echo_up() {
+	daemon wan "$1" "$RESOLVER_TESTS/echo.py" "${@:2}" && wait_for 5 serves "${!#}"
+}
+
+# serves ADDR: whatever it says.
+serves() {
+	on wan dig +time=1 +tries=1 "@$1" f0180.echo TXT
 }
 
 # servers ADDR...: what the node's resolv file names, replaced as the hotplug
@@ -46,9 +96,12 @@ servers() {
 
 # resolver_on ADDR...: the resolver, serving, with these servers.
 resolver_on() {
-	servers "$@"
-	daemon node resolver "$(gluon_wan_path)" resolver
-	wait_for 5 resolver_serves
+	servers "$@" && resolver_starts
+}
+
+# resolver_starts [COMMAND...]: with the servers that there are; through COMMAND.
+resolver_starts() {
+	daemon node resolver "$@" "$(gluon_wan_path)" resolver && wait_for 5 resolver_serves
 }
 
 resolver_serves() {
