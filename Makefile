@@ -34,7 +34,7 @@ MIPS_DEPS = $(SMALL_DEPS) gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user-stat
 SMALL_DEPS = rustc-web cargo-web rust-web-src
 # The tools read what the compiler's own LLVM writes.
 COVERAGE_DEPS = llvm-$(shell rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils
+BENCH_DEPS = gcc libc6-dev knot knot-dnsutils dnsperf hyperfine valgrind strace xz-utils squashfs-tools
 
 # How many random inputs of each kind `simulate` tries, and from which seed on.
 SEEDS = 10000
@@ -144,9 +144,13 @@ lint: deps-build deps-lint
 # them. Not part of `test`.
 CASES =
 
-cases: deps-lab deps-test build
-	@[ -x '$(CASES)/run' ] || { echo 'make cases CASES=DIR: a folder of further cases, with its program "run"' >&2; exit 1; }
+cases: $(if $(CASES),deps-lab deps-test build)
+ifeq ($(CASES),)
+	@echo 'skipped: no folder of further cases (make cases CASES=DIR)'
+else
+	@[ -x '$(CASES)/run' ] || { echo '$(CASES): no folder of further cases, with its program "run"' >&2; exit 1; }
 	GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' '$(CASES)/run'
+endif
 
 # What no test reaches, and why: tests/coverage/README.md.
 coverage: deps-build deps-lab deps-test deps-coverage
@@ -156,10 +160,10 @@ coverage: deps-build deps-lab deps-test deps-coverage
 reproducible: deps-build
 	tests/reproducible
 
-bench: deps-lab deps-bench build
+bench: deps-lab deps-bench build small
 	@for bench in tests/bench/*.sh; do \
 		echo "== $$bench"; \
-		GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' "$$bench" || exit; \
+		SMALL='$(CURDIR)/$(SMALL_BIN)' GLUON_WAN='$(CURDIR)/$(BIN)' LIBPACKETMARK='$(CURDIR)/$(LIB)' "$$bench" || exit; \
 	done
 
 # Takes some seconds a mutant. What is caught by tests/*.bats alone is reported as

@@ -21,11 +21,10 @@ teardown() {
 }
 
 @test "fw4's ruleset loads without the file, and with it any number of times" {
-	local round
 	fw4_load
 	run -1 listed
 	gluon_wan sync
-	for round in 1 2 3; do
+	for _ in 1 2 3; do
 		fw4_load
 		one_redirect
 		[ "$(asked 800)" = 444 ]

@@ -14,7 +14,7 @@ load resolver/hostile
 @test "malformed and random datagrams" {
 	local before
 	resolver_on "$SERVER1"
-	hostile datagrams 127.0.0.1 54 $((GARBAGE / 10)) $SEED >&3
+	hostile datagrams 127.0.0.1 54 $((GARBAGE / 10)) "$SEED" >&3
 	before=$(memory RssAnon)
 	hostile datagrams ::1 54 "$GARBAGE" $((SEED + 1)) >&3
 	unharmed
@@ -25,7 +25,7 @@ load resolver/hostile
 @test "malformed and random TCP streams" {
 	local before
 	resolver_on "$SERVER1"
-	hostile streams 127.0.0.1 54 $((GARBAGE / 200)) $SEED >&3
+	hostile streams 127.0.0.1 54 $((GARBAGE / 200)) "$SEED" >&3
 	before=$(memory RssAnon)
 	hostile streams ::1 54 $((GARBAGE / 50)) $((SEED + 1)) >&3
 	unharmed

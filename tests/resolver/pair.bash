@@ -96,10 +96,13 @@ servers() {
 
 # resolver_on ADDR...: the resolver, serving, with these servers.
 resolver_on() {
-	servers "$@" && resolver_starts
+	servers "$@" || return
+	# shellcheck disable=SC2119 # through no command
+	resolver_starts
 }
 
 # resolver_starts [COMMAND...]: with the servers that there are; through COMMAND.
+# shellcheck disable=SC2120
 resolver_starts() {
 	daemon node resolver "$@" "$(gluon_wan_path)" resolver && wait_for 5 resolver_serves
 }
