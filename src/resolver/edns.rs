@@ -1,6 +1,6 @@
-//! The one thing of EDNS (RFC 6891) that a relay changes: how large a reply over
-//! UDP may be. A larger one would come in fragments, which home routers drop and
-//! forgers like; what does not fit is asked for over TCP (DNS flag day 2020).
+//! EDNS (RFC 6891). A relay changes one thing of it: how large a reply over UDP may
+//! be. A larger one would come in fragments, which home routers drop and forgers like;
+//! what does not fit is asked for over TCP (DNS flag day 2020).
 
 use super::message::Question;
 
@@ -24,23 +24,68 @@ pub fn limit_payload(query: &mut [u8], question: Question) {
     }
 }
 
-/// Where the size stands: in the place of the OPT record's class.
+/// Where the size stands, in a message that is not signed.
 fn payload_at(message: &[u8], records: usize) -> Option<usize> {
+    let records = follow(message, records)?;
+    let opt = records.opt.filter(|_| !records.is_signed)?;
+    Some(opt.class)
+}
+
+/// An OPT record.
+#[derive(Clone, Copy)]
+pub struct Opt {
+    /// Where its class stands, which says the size.
+    class: usize,
+}
+
+impl Opt {
+    /// Whether it asks for DNSSEC's records: behind the size stand the rest of the
+    /// RCODE, the version and the flags, of which DO is the first.
+    #[must_use]
+    pub fn dnssec_ok(self, message: &[u8]) -> bool {
+        let flags = message.get(self.class + 4);
+        flags.is_some_and(|flags| flags & 0x80 != 0)
+    }
+}
+
+/// An OPT record of ours, without options.
+#[must_use]
+pub fn opt(dnssec_ok: bool) -> Vec<u8> {
+    let [high, low] = MAX_PAYLOAD.to_be_bytes();
+    let flags = u8::from(dnssec_ok) << 7;
+    vec![0, 0, TYPE_OPT as u8, high, low, 0, 0, flags, 0, 0, 0]
+}
+
+/// What the records of a message tell.
+#[derive(Default)]
+pub struct Records {
+    /// The OPT record among the additional ones.
+    pub opt: Option<Opt>,
+    /// A signature is among them, of all bytes before it.
+    pub is_signed: bool,
+}
+
+/// Follows the records of a message, which begin at `records`. None where that cannot
+/// be done, or where there are two OPT records.
+#[must_use]
+pub fn follow(message: &[u8], records: usize) -> Option<Records> {
     let word = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
     let (before, additional) = (u32::from(word(6)?) + u32::from(word(8)?), word(10)?);
-    let mut found = None;
+    let mut found = Records::default();
     let mut at = records;
     for number in 0..before + u32::from(additional) {
         let fixed = name_end(message, at)?;
         let (kind, class) = (word(fixed)?, fixed + 2);
         match kind {
-            TYPE_SIG | TYPE_TSIG => return None,
-            TYPE_OPT if number >= before && found.replace(class).is_some() => return None,
+            TYPE_SIG | TYPE_TSIG => found.is_signed = true,
+            TYPE_OPT if number >= before && found.opt.replace(Opt { class }).is_some() => {
+                return None;
+            }
             _ => {}
         }
         at = fixed + FIXED_LEN + usize::from(word(fixed + FIXED_LEN - 2)?);
     }
-    (at <= message.len()).then_some(found?)
+    (at <= message.len()).then_some(found)
 }
 
 /// The offset behind the name at `at`, which may end in a pointer.

@@ -151,6 +151,7 @@ async fn serve(dir: &Path, config: Config, user: &str, listening: Listening) -> 
     let signals = Signals::take().map_err(kernel("wait for signals"))?;
     let relay = Relay::new(mark, config.resolver.max_inflight, listening.udp)
         .map_err(kernel("start the relay"))?;
+    let relay = Arc::new(relay);
     log::notice!(
         "serving DNS on {} as {user}, mark {mark:#x}",
         listening.on.join(" and ")

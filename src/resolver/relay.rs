@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use hickory_server::net::xfer::Protocol;
@@ -67,7 +67,6 @@ pub struct Relay {
     events: EpollSet,
     timer: Timer,
     state: Mutex<State>,
-    this: Weak<Relay>,
 }
 
 /// What [`InFlight`] sends through.
@@ -158,13 +157,13 @@ impl Relay {
     ///
     /// # Errors
     /// The kernel's limits.
-    pub fn new(mark: u32, max_inflight: usize, clients: Vec<UdpSocket>) -> io::Result<Arc<Self>> {
+    pub fn new(mark: u32, max_inflight: usize, clients: Vec<UdpSocket>) -> io::Result<Self> {
         let (events, timer) = (EpollSet::new()?, Timer::new()?);
         events.add(&timer, Token::Timer)?;
         for (number, client) in (0..).zip(&clients) {
             events.add(client, Token::Client(number))?;
         }
-        Ok(Arc::new_cyclic(|this| Self {
+        Ok(Self {
             clients,
             events,
             timer,
@@ -179,8 +178,7 @@ impl Relay {
                 },
                 buffer: vec![0; BUFFER].into_boxed_slice(),
             }),
-            this: this.clone(),
-        }))
+        })
     }
 
     /// Another list of servers.
@@ -318,12 +316,7 @@ impl Relay {
 
     /// Sends a client an answer of our own.
     fn answer(&self, client: Client, message: &[u8], reason: Reason) {
-        let Some(report) = self.this.upgrade() else {
-            return;
-        };
-        let report: Arc<dyn Report> = report;
-        let answer = answer::encode(&report, message, client.addr, Protocol::Udp, reason);
-        if let Some(answer) = answer {
+        if let Some(answer) = answer::encode(self, message, Protocol::Udp, reason) {
             send(&self.clients, client, &answer);
         }
     }

@@ -5,7 +5,7 @@
 mod harmless;
 
 use std::fmt::Write;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use gluon_wan::config::{CONFIG_FILE, Config, STATIC_FILE, Server, uci};
@@ -111,7 +111,6 @@ impl Report for Many {
 /// Every message that is no reply gets an answer of ours, and it is one: the
 /// first byte says over what and why.
 pub fn answer(bytes: &[u8]) {
-    static REPORT: LazyLock<Arc<dyn Report>> = LazyLock::new(|| Arc::new(Many));
     let Some((&how, bytes)) = bytes.split_first() else {
         return;
     };
@@ -124,8 +123,7 @@ pub fn answer(bytes: &[u8]) {
         1 => Reason::Overload,
         _ => Reason::Message,
     };
-    let client = ([127, 0, 0, 1], 1024).into();
-    let answer = answer::encode(&REPORT, bytes, client, protocol, reason);
+    let answer = answer::encode(&Many, bytes, protocol, reason);
     if bytes.len() < HEADER_LEN || is_reply(bytes) {
         assert_eq!(answer, None);
         return;

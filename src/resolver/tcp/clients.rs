@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Asking, Tasks, lookup, spawn};
 use crate::log;
-use crate::resolver::answer::{self, Reason, Report};
+use crate::resolver::answer::{self, Reason};
 use crate::resolver::message::{self, Kind};
 use crate::resolver::relay::Relay;
 
@@ -200,7 +200,7 @@ async fn converse(asking: Rc<Asking>, stream: Tcp, client: SocketAddr, state: Rc
             message = messages.next(), if open.0.len() < MAX_PIPELINED => match message {
                 Some(Ok(message)) => {
                     state.is_busy();
-                    open.add(answer(&asking, message.into_parts().0, client));
+                    open.add(answer(&asking, message.into_parts().0));
                 }
                 Some(Err(_broken_or_idle)) => return,
                 None => break,
@@ -231,7 +231,7 @@ fn pass_on(replies: &mut BufDnsStreamHandle, client: SocketAddr, answer: Option<
 }
 
 /// The answer to one message, none where it deserves none.
-async fn answer(asking: &Rc<Asking>, message: Vec<u8>, client: SocketAddr) -> Option<Vec<u8>> {
+async fn answer(asking: &Rc<Asking>, message: Vec<u8>) -> Option<Vec<u8>> {
     let reason = match message::classify(&message) {
         Kind::Ignore => return None,
         Kind::Answer => Reason::Message,
@@ -240,8 +240,7 @@ async fn answer(asking: &Rc<Asking>, message: Vec<u8>, client: SocketAddr) -> Op
             None => Reason::NoServer,
         },
     };
-    let report: Arc<dyn Report> = asking.relay.clone();
-    answer::encode(&report, &message, client, Protocol::Tcp, reason)
+    answer::encode(&*asking.relay, &message, Protocol::Tcp, reason)
 }
 
 #[cfg(test)]
