@@ -23,6 +23,15 @@ impl Remarks {
         line(Level::Warning, format_args!("{remark}"));
     }
 
+    /// All that is true now: warns of what was not the last time, and forgets what is no
+    /// longer.
+    pub fn warn_of_news(&mut self, remarks: Vec<String>) {
+        for remark in remarks.iter().filter(|remark| !self.0.contains(remark)) {
+            line(Level::Warning, format_args!("{remark}"));
+        }
+        self.0 = remarks;
+    }
+
     /// They have been dealt with: when they are true again, they are news.
     pub fn forget(&mut self) {
         self.0.clear();
@@ -63,6 +72,8 @@ mod tests {
             remarks.warn(&number.to_string());
         }
         assert!(remarks.0.len() <= REMEMBERED);
+        remarks.warn_of_news(vec!["b".into()]);
+        assert_eq!(remarks.0, ["b"]);
         remarks.forget();
         assert!(remarks.0.is_empty());
     }

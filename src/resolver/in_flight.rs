@@ -309,7 +309,7 @@ impl<C> InFlight<C> {
     }
 
     /// Sends each dead server one of the queries that wait for it: the one that
-    /// was sent to it the least.
+    /// had the fewest turns.
     fn probe_the_dead(&mut self, now: Instant, transport: &mut impl Transport<Client = C>) {
         for at in 0..self.upstreams.list().len() {
             let upstream = &self.upstreams.list()[at];
@@ -322,7 +322,7 @@ impl<C> InFlight<C> {
             let next = waiting
                 .filter(|query| query.probe_at(id).is_some_and(|at| at <= now))
                 .filter(|query| query.needs_the_dead(now, upstreams))
-                .min_by_key(|query| (query.sends_to(id), query.since()));
+                .min_by_key(|query| (query.turns_with(id), query.since()));
             if let Some(query) = next {
                 query.send(now, transport, upstreams, id);
             }

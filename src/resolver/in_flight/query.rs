@@ -87,6 +87,8 @@ pub(super) struct Query<C> {
     /// So many clients have asked it.
     asked: u32,
     attempts: Vec<Attempt>,
+    /// How often the kernel refused to send it.
+    unsent: usize,
     /// The first attempt of this round; a client that joins late starts another.
     round: usize,
     renew_at: Option<Instant>,
@@ -109,6 +111,7 @@ impl<C> Query<C> {
             waiters: Vec::with_capacity(1),
             asked: 0,
             attempts: Vec::with_capacity(1),
+            unsent: 0,
             round: 0,
             renew_at: None,
             next_server_at: now,
@@ -221,6 +224,7 @@ impl<C> Query<C> {
                 true
             }
             Err(_) => {
+                self.unsent += 1;
                 upstream.tried(now);
                 upstream.unreachable(now);
                 self.done.push((to, Done::Unreachable));
@@ -350,9 +354,14 @@ impl<C> Query<C> {
     }
 
     /// So often it was sent to that server.
-    pub(super) fn sends_to(&self, upstream: UpstreamId) -> usize {
+    fn sends_to(&self, upstream: UpstreamId) -> usize {
         let attempts = self.attempts.iter();
         attempts.filter(|a| a.upstream == upstream).count()
+    }
+
+    /// So often it had its turn with that server, or lost it to the kernel.
+    pub(super) fn turns_with(&self, upstream: UpstreamId) -> usize {
+        self.sends_to(upstream) + self.unsent
     }
 
     /// Whether its hope is on dead servers: it waits, and all others were asked

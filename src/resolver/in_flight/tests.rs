@@ -47,6 +47,8 @@ struct World {
     events: Vec<(Instant, Event)>,
     pool: Pool<()>,
     sent: Vec<(String, u16, Instant, SocketKey)>,
+    /// The ids of queries that the kernel has not sent.
+    unsent: Vec<u16>,
     replies: Vec<(u32, u16, u8, Instant)>,
     /// Replies that found their socket closed.
     lost: usize,
@@ -64,6 +66,7 @@ impl Transport for World {
         let name = upstream.server.to_string();
         let behaviour = self.servers[&name];
         if behaviour == NoRoute {
+            self.unsent.push(message::id(query));
             return Err(io::ErrorKind::NetworkUnreachable.into());
         }
         let choice = self.random();
@@ -131,6 +134,7 @@ impl Lab {
                 events: Vec::new(),
                 pool: Pool::new(),
                 sent: Vec::new(),
+                unsent: Vec::new(),
                 replies: Vec::new(),
                 lost: 0,
                 only_socket: None,

@@ -48,7 +48,7 @@ END {
 	print line "  target for gluon-wan"
 	row("CPU a query, 64 in flight (us)", "cpu-busy", "%.1f", share("cpu-busy", 0.55))
 	row("CPU a query, 1,000/s (us)", "cpu-paced", "%.1f", share("cpu-paced", 0.55))
-	row("instructions a query", "instructions", "%d", at_most("instructions", 5500))
+	row("instructions a query", "instructions", "%d", at_most("instructions", 5000))
 	row("system calls a query", "syscalls", "%.1f", "")
 	row("memory, peak (kB)", "peak", "%d", share("peak", 1))
 	row("memory, anonymous (kB)", "anonymous", "%d", share("anonymous", 1))

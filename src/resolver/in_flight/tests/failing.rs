@@ -30,6 +30,20 @@ fn when_all_are_silent_few_packets_are_sent() {
 }
 
 #[test]
+fn what_the_kernel_does_not_send_is_tried_with_another_query() {
+    let mut lab = Lab::new(&[(A, NoRoute)]);
+    for _ in 0..5 {
+        lab.ask();
+    }
+    lab.world.unsent.clear();
+    lab.run(500);
+    let mut tried = lab.world.unsent.clone();
+    tried.sort_unstable();
+    tried.dedup();
+    assert_eq!(tried.len(), 5, "{:?}", lab.world.unsent);
+}
+
+#[test]
 fn after_all_were_dead_the_first_to_return_answers_all_at_once() {
     for death in [Silent, Icmp, NoRoute] {
         let mut lab = Lab::new(&[(A, death), (B, death), (C, death)]);
