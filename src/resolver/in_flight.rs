@@ -9,6 +9,7 @@
 //! query, a reply, an error, a time that has come) is one call; between calls
 //! [`InFlight::due`] says when to call [`InFlight::tick`].
 
+mod attempts;
 mod query;
 
 use std::io;

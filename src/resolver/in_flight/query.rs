@@ -1,7 +1,8 @@
-//! One query in flight: its attempts, its waiters, and what it does next.
+//! One query in flight: its waiters, and what it does next.
 
 use std::time::{Duration, Instant};
 
+use super::attempts::{Attempts, Heard};
 use super::{LIFETIME, SocketKey, Transport};
 use crate::resolver::message::{self, Question};
 use crate::resolver::upstream::{Upstream, UpstreamId, Upstreams};
@@ -35,25 +36,6 @@ struct Waiter<C> {
     since: Instant,
 }
 
-/// One transmission. It counts until the query is forgotten: a repetition takes
-/// nothing back.
-struct Attempt {
-    upstream: UpstreamId,
-    socket: SocketKey,
-    sent: Instant,
-    outcome: Outcome,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// It may still be answered.
-    Awaited,
-    /// That, but it should have been by now.
-    Overdue,
-    /// Answered, or the kernel says that it did not arrive.
-    Over,
-}
-
 /// Why nothing good is expected from a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -61,17 +43,6 @@ enum Done {
     Failed,
     /// It cannot be reached now.
     Unreachable,
-}
-
-/// What a reply was worth.
-pub(super) struct Heard {
-    /// Nothing was known of the attempt's outcome before.
-    pub(super) is_news: bool,
-    /// It came after the server's time-out.
-    pub(super) was_late: bool,
-    /// When the query was sent, where it is certain which transmission is
-    /// answered (Karn's algorithm: one of several through one socket is not).
-    pub(super) sent: Option<Instant>,
 }
 
 /// A query in flight or, once all its clients have their answer, one that
@@ -86,11 +57,10 @@ pub(super) struct Query<C> {
     waiters: Vec<Waiter<C>>,
     /// So many clients have asked it.
     asked: u32,
-    attempts: Vec<Attempt>,
+    /// A client that joins late starts another round of them.
+    attempts: Attempts,
     /// How often the kernel refused to send it.
     unsent: usize,
-    /// The first attempt of this round; a client that joins late starts another.
-    round: usize,
     renew_at: Option<Instant>,
     /// From when on another server is asked too.
     next_server_at: Instant,
@@ -110,9 +80,8 @@ impl<C> Query<C> {
             due: now,
             waiters: Vec::with_capacity(1),
             asked: 0,
-            attempts: Vec::with_capacity(1),
+            attempts: Attempts::new(),
             unsent: 0,
-            round: 0,
             renew_at: None,
             next_server_at: now,
             done: Vec::new(),
@@ -162,7 +131,7 @@ impl<C> Query<C> {
         upstreams: &mut Upstreams,
         pace: Duration,
     ) {
-        self.round = self.attempts.len();
+        self.attempts.begin_round();
         self.renew_at = None;
         self.next_server_at = now;
         let mut patience = Duration::MAX;
@@ -192,9 +161,9 @@ impl<C> Query<C> {
 
     /// A client has joined: what was last sent long ago is sent again for it.
     pub(super) fn renew(&mut self, now: Instant, upstreams: &mut Upstreams) {
-        if let Some(last) = self.attempts.last() {
-            let timeout = upstreams.get(last.upstream).map(|last| last.timeout());
-            let at = (last.sent + RENEW_AFTER.max(timeout.unwrap_or_default())).max(now);
+        if let Some((last, sent)) = self.attempts.last() {
+            let timeout = upstreams.get(last).map(|last| last.timeout());
+            let at = (sent + RENEW_AFTER.max(timeout.unwrap_or_default())).max(now);
             self.renew_at = Some(at);
             self.due = self.due.min(at);
         }
@@ -215,12 +184,7 @@ impl<C> Query<C> {
         match transport.send(upstream, &self.message) {
             Ok(socket) => {
                 upstream.asked(now);
-                self.attempts.push(Attempt {
-                    upstream: to,
-                    socket,
-                    sent: now,
-                    outcome: Outcome::Awaited,
-                });
+                self.attempts.add(to, socket, now);
                 true
             }
             Err(_) => {
@@ -242,7 +206,7 @@ impl<C> Query<C> {
         upstreams: &mut Upstreams,
         pace: Duration,
     ) -> bool {
-        self.note_silence(now, upstreams);
+        self.attempts.note_silence(now, upstreams);
         if !self.is_waited_for() {
             return self.linger(now, upstreams);
         }
@@ -264,33 +228,19 @@ impl<C> Query<C> {
         false
     }
 
-    /// Says of every server that should have answered that it has not.
-    fn note_silence(&mut self, now: Instant, upstreams: &mut Upstreams) {
-        for attempt in &mut self.attempts {
-            if attempt.outcome == Outcome::Awaited
-                && let Some(upstream) = upstreams.get(attempt.upstream)
-                && attempt.sent + upstream.timeout() <= now
-            {
-                attempt.outcome = Outcome::Overdue;
-                upstream.timed_out(now, attempt.sent);
-            }
-        }
-    }
-
     /// Waits on for what tells how a server does. Returns whether it is over.
     pub(super) fn linger(&mut self, now: Instant, upstreams: &mut Upstreams) -> bool {
-        let last = self.attempts.iter().rfind(|a| a.outcome != Outcome::Over);
-        let Some(end) = last.map(|last| last.sent + LIFETIME) else {
+        let Some(end) = self.attempts.last_open().map(|sent| sent + LIFETIME) else {
             return true;
         };
-        self.due = end.min(self.next_silence(upstreams).unwrap_or(end));
+        self.due = end.min(self.attempts.next_silence(upstreams).unwrap_or(end));
         end <= now
     }
 
     /// The best server that was not asked in this round. Dead ones have a pace
     /// of their own.
     fn next_server(&self, now: Instant, upstreams: &Upstreams) -> Option<(UpstreamId, Duration)> {
-        if self.attempts.len() - self.round >= SENDS {
+        if self.attempts.count_in_round() >= SENDS {
             return None;
         }
         let is_left =
@@ -321,13 +271,13 @@ impl<C> Query<C> {
     /// so that what a server dropped for want of time does not come back all at
     /// once.
     fn repeat_at(&self, now: Instant, upstream: &Upstream) -> Option<Instant> {
-        let round = self.attempts.get(self.round..).unwrap_or_default();
-        let to_it = || round.iter().filter(|a| a.upstream == upstream.id);
-        let last = to_it().next_back()?.sent;
-        if upstream.is_dead(now) || self.has_failed(upstream.id) || round.len() >= SENDS {
+        let (count, last) = self.attempts.in_round_to(upstream.id)?;
+        if upstream.is_dead(now)
+            || self.has_failed(upstream.id)
+            || self.attempts.count_in_round() >= SENDS
+        {
             return None;
         }
-        let count = to_it().count();
         let pause = upstream.timeout().max(*PAUSES.get(count - 1)?);
         // Of as much again, or half of it.
         let share = u32::from(message::id(&self.message));
@@ -344,24 +294,18 @@ impl<C> Query<C> {
         let asked = self.asked as usize;
         let waiting = u32::try_from(self.waiters.len()).unwrap_or(u32::MAX);
         if self.has_failed(upstream)
-            || self.sends_to(upstream) >= SENDS_TO_ONE * asked
-            || self.attempts.len() >= SENDS * asked
+            || self.attempts.count_to(upstream) >= SENDS_TO_ONE * asked
+            || self.attempts.count() >= SENDS * asked
         {
             return None;
         }
-        let last = self.attempts.iter().rfind(|a| a.upstream == upstream);
-        Some(last.map_or(self.since, |last| last.sent + DEAD_PAUSE / waiting.max(1)))
-    }
-
-    /// So often it was sent to that server.
-    fn sends_to(&self, upstream: UpstreamId) -> usize {
-        let attempts = self.attempts.iter();
-        attempts.filter(|a| a.upstream == upstream).count()
+        let last = self.attempts.last_to(upstream);
+        Some(last.map_or(self.since, |last| last + DEAD_PAUSE / waiting.max(1)))
     }
 
     /// So often it had its turn with that server, or lost it to the kernel.
     pub(super) fn turns_with(&self, upstream: UpstreamId) -> usize {
-        self.sends_to(upstream) + self.unsent
+        self.attempts.count_to(upstream) + self.unsent
     }
 
     /// Whether its hope is on dead servers: it waits, and all others were asked
@@ -370,7 +314,7 @@ impl<C> Query<C> {
         let is_used_up = |upstream: &Upstream| {
             upstream.is_dead(now)
                 || self.is_done(upstream.id)
-                || self.was_asked(upstream.id) && !self.awaits(upstream.id)
+                || self.was_asked(upstream.id) && !self.attempts.awaits(upstream.id)
         };
         self.is_waited_for() && upstreams.list().iter().all(is_used_up)
     }
@@ -398,41 +342,19 @@ impl<C> Query<C> {
             .chain(held.filter(|&held| held > now))
             .chain(self.renew_at)
             .min();
-        let silence = self.next_silence(upstreams);
+        let silence = self.attempts.next_silence(upstreams);
         let due = due.into_iter().chain(silence).min();
         // What is due already would have been done.
         due.unwrap_or(now + LIFETIME)
             .max(now + Duration::from_millis(1))
     }
 
-    fn next_silence(&self, upstreams: &mut Upstreams) -> Option<Instant> {
-        let awaited = self.attempts.iter();
-        awaited
-            .filter(|attempt| attempt.outcome == Outcome::Awaited)
-            .filter_map(|attempt| Some(attempt.sent + upstreams.get(attempt.upstream)?.timeout()))
-            .min()
-    }
-
     /// A message with this query's id came through a socket. None where it is no
     /// answer to what was sent there.
     pub(super) fn hear(&mut self, socket: SocketKey, reply: &[u8]) -> Option<(UpstreamId, Heard)> {
-        let mut through = self.attempts.iter_mut().filter(|a| a.socket == socket);
-        let first = through.next()?;
-        if !self.question.is_answered_by(&self.message, reply) {
-            return None;
-        }
-        let upstream = first.upstream;
-        let mut heard = Heard {
-            is_news: first.outcome != Outcome::Over,
-            was_late: first.outcome == Outcome::Overdue,
-            sent: Some(first.sent),
-        };
-        first.outcome = Outcome::Over;
-        for other in through {
-            other.outcome = Outcome::Over;
-            heard.sent = None;
-        }
-        Some((upstream, heard))
+        let is_answer = self.attempts.went_through(socket)
+            && self.question.is_answered_by(&self.message, reply);
+        is_answer.then(|| self.attempts.hear(socket)).flatten()
     }
 
     /// A server has failed; the next one is asked at once.
@@ -453,16 +375,12 @@ impl<C> Query<C> {
         now: Instant,
         socket: SocketKey,
     ) -> Option<UpstreamId> {
-        let mut from = None;
-        for attempt in self.attempts.iter_mut().filter(|a| a.socket == socket) {
-            attempt.outcome = Outcome::Over;
-            from = Some(attempt.upstream);
-        }
-        if !self.is_done(from?) {
-            self.done.push((from?, Done::Unreachable));
+        let from = self.attempts.fail(socket)?;
+        if !self.is_done(from) {
+            self.done.push((from, Done::Unreachable));
         }
         self.next_server_at = now;
-        from
+        Some(from)
     }
 
     /// The network has changed: what is waited for is sent once more to the best
@@ -477,7 +395,7 @@ impl<C> Query<C> {
     ) {
         self.done.retain(|(_, why)| *why != Done::Unreachable);
         self.next_server_at = now;
-        if self.attempts.is_empty() {
+        if self.attempts.count() == 0 {
             self.start(now, transport, upstreams, pace);
         } else if !self.sent_for_change && self.send(now, transport, upstreams, best) {
             self.sent_for_change = true;
@@ -498,11 +416,11 @@ impl<C> Query<C> {
         which: UpstreamId,
         sent: Instant,
     ) {
-        let last = self.attempts.iter().rfind(|a| a.upstream == which);
-        if !self.is_waited_for() || last.is_some_and(|last| last.sent >= sent) {
+        let last = self.attempts.last_to(which);
+        if !self.is_waited_for() || last.is_some_and(|last| last >= sent) {
             return;
         }
-        let is_allowed = self.sends_to(which) < SENDS_TO_ONE * self.asked as usize;
+        let is_allowed = self.attempts.count_to(which) < SENDS_TO_ONE * self.asked as usize;
         if is_allowed {
             self.send(now, transport, upstreams, which);
         } else if !self.sent_for_change {
@@ -564,13 +482,6 @@ impl<C> Query<C> {
     }
 
     fn was_asked(&self, upstream: UpstreamId) -> bool {
-        let round = self.attempts.get(self.round..).unwrap_or_default();
-        round.iter().any(|a| a.upstream == upstream)
-    }
-
-    /// Whether a server is still within its time.
-    fn awaits(&self, upstream: UpstreamId) -> bool {
-        let mut attempts = self.attempts.iter();
-        attempts.any(|a| a.upstream == upstream && a.outcome == Outcome::Awaited)
+        self.attempts.in_round_to(upstream).is_some()
     }
 }
