@@ -210,52 +210,64 @@ Runs COMMAND with its DNS look-ups over the WAN. The same as `gluon-wan exec`.
 /// Anything that is not in the help text.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
     let args: Vec<OsString> = args.into_iter().collect();
-    if args.first().is_some_and(|name| file_name(name) == WRAPPER) {
-        return wrapper(&args[1..]);
-    }
+    let mut usage_of = "gluon-wan".to_owned();
+    let read = match args.first() {
+        Some(name) if file_name(name) == WRAPPER => {
+            usage_of = WRAPPER.to_owned();
+            wrapper(&args[1..])
+        }
+        _ => invocation(args, &mut usage_of),
+    };
+    read.map_err(|error| UsageError {
+        problem: error.to_string(),
+        usage_of,
+    })
+}
+
+/// `usage_of` becomes what the mistake is about, if there is one.
+fn invocation(args: Vec<OsString>, usage_of: &mut String) -> Result<Invocation, lexopt::Error> {
     let mut parser = lexopt::Parser::from_iter(args);
     let mut config_dir = default_config_dir();
     let mut syslog = false;
-    loop {
-        let command = match next(&mut parser, "gluon-wan")? {
-            Some(Short('c') | Long("config")) => {
-                let dir = parser.value().map_err(|error| wrong("gluon-wan", error))?;
-                config_dir = dir.into();
-                continue;
-            }
-            Some(Long("syslog")) => {
-                syslog = true;
-                continue;
-            }
-            Some(Short('h') | Long("help")) => Command::Show(HELP),
+    let command = loop {
+        match parser.next()? {
+            Some(Short('c') | Long("config")) => config_dir = parser.value()?.into(),
+            Some(Long("syslog")) => syslog = true,
+            Some(Short('h') | Long("help")) => break Command::Show(HELP),
             Some(Short('V') | Long("version")) => {
-                Command::Show(concat!("gluon-wan ", env!("CARGO_PKG_VERSION"), "\n"))
+                break Command::Show(concat!("gluon-wan ", env!("CARGO_PKG_VERSION"), "\n"));
             }
             Some(Value(name)) => {
-                let name = name.string().map_err(|error| wrong("gluon-wan", error))?;
-                command(&name, &mut parser)?
+                let name = name.string()?;
+                let (command, help) = command(&name)?;
+                *usage_of = format!("gluon-wan {name}");
+                break with_options(command, help, &mut parser)?;
             }
-            Some(other) => return Err(wrong("gluon-wan", other.unexpected())),
-            None => return Err(wrong("gluon-wan", "a command is missing")),
-        };
-        return Ok(Invocation {
-            syslog,
-            config_dir,
-            command,
-        });
-    }
+            Some(other) => return Err(other.unexpected()),
+            None => return Err("a command is missing".into()),
+        }
+    };
+    Ok(Invocation {
+        syslog,
+        config_dir,
+        command,
+    })
 }
 
-fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
-    let (mut command, help) = match name {
+/// A command without its options, and its help.
+fn command(name: &str) -> Result<(Command, &'static str), lexopt::Error> {
+    Ok(match name {
         "resolver" => (Command::Resolver, RESOLVER_HELP),
         "sync" => (Command::Sync { watch: false }, SYNC_HELP),
         "clear" => (Command::Clear, CLEAR_HELP),
         "print" => (Command::Print, PRINT_HELP),
         "config" => (Command::Config { fixed: false }, CONFIG_HELP),
         "status" => (Command::Status { json: false }, STATUS_HELP),
-        "trace" => return trace(parser),
-        "exec" => return exec(parser),
+        "trace" => {
+            let (name, json) = (String::new(), false);
+            (Command::Trace { name, json }, TRACE_HELP)
+        }
+        "exec" => (Command::Exec(exec::Request::default()), EXEC_HELP),
         _ => {
             // Up to 2023, Gluon had a wrapper of this name that ran its arguments.
             let problem = format!(
@@ -263,62 +275,49 @@ fn command(name: &str, parser: &mut lexopt::Parser) -> Result<Command, UsageErro
                  `gluon-wan exec {name} ...`",
                 name = Shown(name)
             );
-            return Err(wrong("gluon-wan", problem));
+            return Err(problem.into());
         }
+    })
+}
+
+/// Reads what stands behind the command's name.
+fn with_options(
+    mut command: Command,
+    help: &'static str,
+    parser: &mut lexopt::Parser,
+) -> Result<Command, lexopt::Error> {
+    // What cannot be left out.
+    let mut missing = match command {
+        Command::Trace { .. } => Some("the name to look up is missing"),
+        Command::Exec(_) => Some("the command to run is missing"),
+        _ => None,
     };
-    let usage_of = format!("gluon-wan {name}");
-    while let Some(arg) = next(parser, &usage_of)? {
+    while let Some(arg) = parser.next()? {
         match (&mut command, arg) {
             (_, Short('h') | Long("help")) => return Ok(Command::Show(help)),
             (Command::Sync { watch }, Long("watch")) => *watch = true,
-            (Command::Status { json }, Long("json")) => *json = true,
+            (Command::Status { json } | Command::Trace { json, .. }, Long("json")) => *json = true,
             (Command::Config { fixed }, Long("fixed")) => *fixed = true,
-            (_, arg) => return Err(wrong(&usage_of, arg.unexpected())),
-        }
-    }
-    Ok(command)
-}
-
-fn trace(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
-    let usage_of = "gluon-wan trace";
-    let (mut json, mut wanted) = (false, None);
-    while let Some(arg) = next(parser, usage_of)? {
-        match arg {
-            Short('h') | Long("help") => return Ok(Command::Show(TRACE_HELP)),
-            Long("json") => json = true,
-            Value(name) if wanted.is_none() => {
-                wanted = Some(name.string().map_err(|error| wrong(usage_of, error))?);
+            (Command::Exec(request), Long("mark")) => request.mark = true,
+            (Command::Trace { name, .. }, Value(value)) if missing.take().is_some() => {
+                *name = value.string()?;
             }
-            arg => return Err(wrong(usage_of, arg.unexpected())),
-        }
-    }
-    let name = wanted.ok_or_else(|| wrong(usage_of, "the name to look up is missing"))?;
-    Ok(Command::Trace { name, json })
-}
-
-/// Options end where the command begins; what follows is the command's own.
-fn exec(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
-    let usage_of = "gluon-wan exec";
-    let mut mark = false;
-    while let Some(arg) = next(parser, usage_of)? {
-        match arg {
-            Short('h') | Long("help") => return Ok(Command::Show(EXEC_HELP)),
-            Long("mark") => mark = true,
-            Value(program) => {
-                let rest = parser.raw_args().map_err(|error| wrong(usage_of, error))?;
-                let command = std::iter::once(program).chain(rest).collect();
-                return Ok(Command::Exec(exec::Request { mark, command }));
+            (Command::Exec(request), Value(program)) => {
+                // Options end where the command begins; what follows is its own.
+                request.command.push(program);
+                request.command.extend(parser.raw_args()?);
+                return Ok(command);
             }
-            arg => return Err(wrong(usage_of, arg.unexpected())),
+            (_, arg) => return Err(arg.unexpected()),
         }
     }
-    Err(wrong(usage_of, "the command to run is missing"))
+    missing.map_or(Ok(command), |missing| Err(missing.into()))
 }
 
 /// Gluon's wrapper knows no options: every word belongs to the command.
-fn wrapper(args: &[OsString]) -> Result<Invocation, UsageError> {
+fn wrapper(args: &[OsString]) -> Result<Invocation, lexopt::Error> {
     let command = match args {
-        [] => return Err(wrong(WRAPPER, "the command to run is missing")),
+        [] => return Err("the command to run is missing".into()),
         [only] if only == "--help" || only == "-h" => Command::Show(WRAPPER_HELP),
         words => Command::Exec(exec::Request {
             mark: false,
@@ -341,20 +340,6 @@ fn default_config_dir() -> PathBuf {
 
 fn file_name(path: &OsStr) -> &OsStr {
     std::path::Path::new(path).file_name().unwrap_or(path)
-}
-
-fn next<'a>(
-    parser: &'a mut lexopt::Parser,
-    usage_of: &str,
-) -> Result<Option<lexopt::Arg<'a>>, UsageError> {
-    parser.next().map_err(|error| wrong(usage_of, error))
-}
-
-fn wrong(usage_of: &str, problem: impl ToString) -> UsageError {
-    UsageError {
-        problem: problem.to_string(),
-        usage_of: usage_of.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@
 //!
 //! What is mounted over a directory on the way is not noticed.
 
+use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -76,9 +78,10 @@ impl Files {
     }
 
     fn with_interval(paths: &[PathBuf], interval: Duration) -> Self {
-        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        // What is absolute stays as it is.
+        let here = env::current_dir().unwrap_or_default();
         let mut files = Self {
-            paths: paths.iter().map(absolute).collect(),
+            paths: paths.iter().map(|path| here.join(path)).collect(),
             inotify: None,
             watches: Vec::new(),
             seen: None,
@@ -154,15 +157,15 @@ impl Files {
         self.seen = outcome.is_err().then(|| self.identities());
         let seconds = self.interval.as_secs();
         let remark = outcome.err().map(|error| {
-            let paths: Vec<_> = self
-                .paths
-                .iter()
-                .map(|path| path.to_string_lossy())
-                .collect();
-            let paths = paths.join(", ");
-            format!(
-                "inotify does not tell of changes, looking every {seconds} s at {paths}: {error}"
-            )
+            let mut remark =
+                format!("inotify does not tell of changes, looking every {seconds} s at ");
+            for (at, path) in self.paths.iter().enumerate() {
+                let separator = if at == 0 { "" } else { ", " };
+                // Writing to a string cannot fail.
+                let _ = write!(remark, "{separator}{}", path.display());
+            }
+            let _ = write!(remark, ": {error}");
+            remark
         });
         if let Some(remark) = &remark
             && self.said.as_ref() != Some(remark)
@@ -323,14 +326,15 @@ fn walk_to(path: &Path, places: &mut Vec<Place>) {
     }
 }
 
-/// The parts of a path, the last one first.
-fn parts(path: &Path) -> Vec<OsString> {
-    let part = |component| match component {
-        Component::Normal(_) | Component::ParentDir => Some(component.as_os_str().to_owned()),
-        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
-    };
-    let mut parts: Vec<_> = path.components().filter_map(part).collect();
-    parts.reverse();
+/// The parts of a path, the last one first, as whoever walks along it takes them.
+#[must_use]
+pub fn parts(path: &Path) -> Vec<OsString> {
+    let mut parts = Vec::new();
+    for part in path.components().rev() {
+        if matches!(part, Component::Normal(_) | Component::ParentDir) {
+            parts.push(part.as_os_str().to_owned());
+        }
+    }
     parts
 }
 

@@ -38,12 +38,21 @@ pub fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// The kernel's.
-pub fn read_from(file: File, most: usize) -> io::Result<(Vec<u8>, bool)> {
-    let mut bytes = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+pub fn read_from(mut file: File, most: usize) -> io::Result<(Vec<u8>, bool)> {
+    let mut bytes = read_piece(&mut file, most as u64 + 1)?;
     let more = bytes.len() > most;
     bytes.truncate(most);
     Ok((bytes, more))
+}
+
+/// The next bytes of an open file, at most so many.
+///
+/// # Errors
+/// The kernel's.
+pub fn read_piece(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Text from outside as part of a message: one line, printable, and not long.

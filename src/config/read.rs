@@ -300,15 +300,19 @@ impl<'a> Mistakes<'a> {
     }
 
     /// In the order of the file.
-    fn told(mut self) -> Vec<Error> {
-        self.found.sort_by_key(Error::line);
+    fn told(self) -> Vec<Error> {
+        let mut told: Vec<Error> = Vec::new();
+        for error in self.found {
+            let at = told.partition_point(|before| before.line() <= error.line());
+            told.insert(at, error);
+        }
         if self.more > 0 {
-            self.found.push(Error::More {
+            told.push(Error::More {
                 path: self.path.to_owned(),
                 count: self.more,
             });
         }
-        self.found
+        told
     }
 }
 

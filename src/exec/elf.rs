@@ -1,7 +1,7 @@
 //! The little of an ELF file that tells how it is loaded (elf(5)).
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::input;
@@ -97,13 +97,11 @@ pub fn read(path: &Path) -> io::Result<Option<Elf>> {
 
 /// `length` bytes from `at` on, fewer at the end of the file.
 fn bytes(file: &mut File, at: u64, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     if i64::try_from(at).is_err() {
-        return Ok(bytes);
+        return Ok(Vec::new());
     }
     file.seek(SeekFrom::Start(at))?;
-    file.take(length).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    input::read_piece(file, length)
 }
 
 /// A number in the file's order: 2 for the highest byte first.

@@ -29,7 +29,7 @@ const LIBRARY: &str = "libpacketmark.so";
 const LIBRARY_DIR: &str = "/usr/lib";
 
 /// What is run, and how.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub struct Request {
     /// Whether to preload libpacketmark, so that all traffic takes the WAN.
     pub mark: bool,
@@ -208,12 +208,11 @@ fn preload(library: &Path, mark: Mark) -> Vec<(&'static str, OsString)> {
 /// Beside this program, in the `lib` beside its directory (`/usr/sbin`,
 /// `/usr/lib`), and where the package puts it.
 fn library_dirs(program: Option<&Path>) -> Vec<PathBuf> {
-    let dir = program.and_then(Path::parent);
-    let prefix = dir.and_then(Path::parent);
-    let mut dirs: Vec<_> = [dir.map(Path::to_owned), prefix.map(|dir| dir.join("lib"))]
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut dirs = Vec::new();
+    if let Some(dir) = program.and_then(Path::parent) {
+        dirs.push(dir.to_owned());
+        dirs.extend(dir.parent().map(|prefix| prefix.join("lib")));
+    }
     if !dirs.iter().any(|dir| dir == Path::new(LIBRARY_DIR)) {
         dirs.push(LIBRARY_DIR.into());
     }

@@ -7,7 +7,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::Metadata;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::input;
 /// How many interpreters of interpreters there may be (`exec_binprm` of fs/exec.c).
 const MAX_INTERPRETERS: usize = 5;
 /// How much of a file the kernel looks at for `#!` (BINPRM_BUF_SIZE).
-const MAX_SHEBANG: usize = 256;
+const MAX_SHEBANG: u64 = 256;
 /// Who runs what is neither a program nor says who runs it: `execvp` does that.
 const SHELL: &str = "/bin/sh";
 /// Where commands are looked for when nobody says (confstr(3), _CS_PATH).
@@ -115,10 +115,9 @@ fn changes_group(meta: &Metadata, runner: Runner) -> bool {
 fn last(file: &Path) -> std::io::Result<(PathBuf, Metadata)> {
     let mut file = file.to_owned();
     for _ in 0..MAX_INTERPRETERS {
-        let opened = input::open(&file)?;
+        let mut opened = input::open(&file)?;
         let meta = opened.metadata()?;
-        let mut start = Vec::new();
-        opened.take(MAX_SHEBANG as u64).read_to_end(&mut start)?;
+        let start = input::read_piece(&mut opened, MAX_SHEBANG)?;
         if elf::is_elf(&start) {
             return Ok((file, meta));
         }

@@ -6,13 +6,14 @@
 //! directory like /tmp will do, where everybody can write and nobody can move what is
 //! root's.
 
-use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
+
+use crate::follow::parts;
 
 const MODE: u32 = 0o755;
 const OTHERS_WRITE: u32 = 0o022;
@@ -86,16 +87,6 @@ pub fn check(dir: &Path, make: bool) -> Result<(), Error> {
         at = path;
     }
     Ok(())
-}
-
-/// The names of a path, the last one first.
-fn parts(path: &Path) -> Vec<OsString> {
-    let names = path.components().rev().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    });
-    names.collect()
 }
 
 fn look(path: &Path, make: bool) -> io::Result<Metadata> {
