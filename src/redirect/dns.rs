@@ -5,6 +5,7 @@ use super::chain::{Base, Chain, FIRST_OF_NAT, Hook, Kind, LATE, Rule};
 use super::mark::LOOPBACK;
 use super::set::Numbers;
 use super::statement::{Nfproto, Statement};
+use crate::config::Mark;
 
 /// The chain that redirects.
 pub const REDIRECT: &str = "dns_redirect";
@@ -29,11 +30,26 @@ pub fn zone(port: u16) -> u16 {
 /// Answers find the flow without the zone, since only its first direction is in it. TCP
 /// is left out: a connection is new with its SYN, and what Linux sends for a socket that
 /// has gone, acknowledgements and resets, has no group any more and must find its flow.
+/// Where it must not, see [`own_connections`].
 pub fn own_flows(gids: &Numbers, port: u16) -> Rule {
     Rule {
         statements: vec![
             Statement::OfGroup(gids.clone()),
             Statement::UdpTo(DNS_PORT),
+            Statement::OriginalZone(zone(port)),
+        ],
+        comment: None,
+    }
+}
+
+/// Gives connections to servers of the WAN flows of their own. When Linux has forgotten
+/// such a connection, it answers what still comes with a reset that has no mark: without
+/// the zone it finds no flow, and [`error_guard`] stops it.
+pub fn own_connections(mark: Mark, port: u16) -> Rule {
+    Rule {
+        statements: vec![
+            Statement::Marked(mark),
+            Statement::TcpTo(DNS_PORT),
             Statement::OriginalZone(zone(port)),
         ],
         comment: None,
@@ -94,25 +110,25 @@ pub fn guard(gids: &Numbers, port: u16, base: Base) -> Chain {
     }
 }
 
-/// Stops what Linux says about an answer that found its socket closed: it repeats the
-/// start of the answer, with the name that was looked up, has neither mark nor group, and
-/// nobody waits for it.
+/// Stops what Linux says, by itself and without a mark, about an answer that found its
+/// socket closed, when nobody waits for it any more. Over UDP it repeats the start of the
+/// answer, with the name that was looked up.
 pub fn error_guard() -> Chain {
-    let here = Rule {
-        statements: vec![Statement::Through(LOOPBACK.into()), Statement::Accept],
+    let passes = |which| Rule {
+        statements: vec![which, Statement::Accept],
         comment: None,
     };
-    let stray = [Nfproto::Ipv4, Nfproto::Ipv6].map(|family| Rule {
-        statements: vec![
-            Statement::UnreachableAbout {
-                family,
-                source_port: DNS_PORT,
-            },
-            Statement::Counter,
-            Statement::Drop,
-        ],
-        comment: Some("gluon-wan: tells of a look-up".into()),
-    });
+    let stopped = |mut which: Vec<Statement>| {
+        which.extend([Statement::Counter, Statement::Drop]);
+        Rule {
+            statements: which,
+            comment: Some("gluon-wan: tells of a look-up".into()),
+        }
+    };
+    let about = |family| Statement::UnreachableAbout {
+        family,
+        source_port: DNS_PORT,
+    };
     Chain {
         name: ERRORS,
         base: Some(Base {
@@ -120,7 +136,13 @@ pub fn error_guard() -> Chain {
             hook: Hook::Output,
             priority: LATE,
         }),
-        rules: std::iter::once(here).chain(stray).collect(),
+        rules: vec![
+            passes(Statement::Through(LOOPBACK.into())),
+            passes(Statement::Sent),
+            stopped(vec![about(Nfproto::Ipv4)]),
+            stopped(vec![about(Nfproto::Ipv6)]),
+            stopped(vec![Statement::TcpTo(DNS_PORT), Statement::OfNoFlow]),
+        ],
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Statement {
     TcpOrUdp,
     /// UDP to this port.
     UdpTo(u16),
+    /// TCP to this port.
+    TcpTo(u16),
     /// To this port, of whatever transport protocol has ports.
     To(u16),
     /// To one of these ports, at least one.
@@ -39,6 +41,8 @@ pub enum Statement {
     Sent,
     /// It belongs to a flow that began on its side.
     OfOwnFlow,
+    /// It belongs to no flow and begins none, as a reset without a connection.
+    OfNoFlow,
     /// An IPv6 packet that leaves by way of a router, which has a link-local address,
     /// as all have that are found by router advertisements.
     ByIpv6Router,
@@ -154,12 +158,8 @@ impl Statement {
                 let both = Numbers::from(&[TCP.into(), UDP.into()][..]);
                 add(&[Expr::Meta(Meta::L4Proto), among(Elements::Protocols, &both)]);
             }
-            Self::UdpTo(port) => add(&[
-                Expr::Meta(Meta::L4Proto),
-                Expr::Equals([UDP].into()),
-                DESTINATION_PORT,
-                Expr::Equals(port.to_be_bytes().into()),
-            ]),
+            Self::UdpTo(port) => add(&of_protocol_to(UDP, *port)),
+            Self::TcpTo(port) => add(&of_protocol_to(TCP, *port)),
             Self::To(port) => add(&[DESTINATION_PORT, Expr::Equals(port.to_be_bytes().into())]),
             Self::ToAny(ports) => add(&[DESTINATION_PORT, among(Elements::Ports, ports)]),
             Self::Marked(mark) | Self::NotMarked(mark) => {
@@ -183,6 +183,11 @@ impl Statement {
                 Expr::Differs([0; 4].into()),
                 Expr::Ct(Ct::Direction),
                 Expr::Equals([0].into()),
+            ]),
+            Self::OfNoFlow => add(&[
+                Expr::Ct(Ct::State),
+                leave(INVALID),
+                Expr::Differs([0; 4].into()),
             ]),
             Self::ByIpv6Router => add(&[
                 Expr::Meta(Meta::NfProto),
@@ -259,8 +264,18 @@ const LINK_LOCAL: [u8; 2] = [0xfe, 0x80];
 /// The one number that no user has.
 const NOBODY: u32 = u32::MAX;
 /// Bits of conntrack's state (NF_CT_STATE_BIT of linux/netfilter/nf_conntrack_common.h).
+const INVALID: u32 = 1;
 const ESTABLISHED: u32 = 2;
 const NEW: u32 = 8;
+
+fn of_protocol_to(protocol: u8, port: u16) -> [Expr; 4] {
+    [
+        Expr::Meta(Meta::L4Proto),
+        Expr::Equals([protocol].into()),
+        DESTINATION_PORT,
+        Expr::Equals(port.to_be_bytes().into()),
+    ]
+}
 
 /// nft needs no set for one element.
 fn among(of: Elements, numbers: &Numbers) -> Expr {
@@ -332,6 +347,7 @@ impl fmt::Display for Statement {
             Self::OfGroup(gids) => write!(f, "meta skgid {gids}"),
             Self::TcpOrUdp => write!(f, "meta l4proto {{ tcp, udp }}"),
             Self::UdpTo(port) => write!(f, "udp dport {port}"),
+            Self::TcpTo(port) => write!(f, "tcp dport {port}"),
             Self::To(port) => write!(f, "th dport {port}"),
             Self::ToAny(ports) => write!(f, "th dport {ports}"),
             Self::Marked(Mark { value, mask }) if *mask == u32::MAX => {
@@ -348,6 +364,7 @@ impl fmt::Display for Statement {
             }
             Self::Sent => write!(f, "meta skuid != {NOBODY}"),
             Self::OfOwnFlow => write!(f, "ct state established,new ct direction original"),
+            Self::OfNoFlow => write!(f, "ct state invalid"),
             Self::ByIpv6Router => {
                 write!(f, "ip6 daddr != fe80::/16 rt ip6 nexthop fe80::/16")
             }

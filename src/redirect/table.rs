@@ -78,7 +78,10 @@ fn chains(groups: &[Group], gids: &Numbers, config: &Config, devices: &[String])
     let mut first = Chain {
         name: FIRST,
         base: Some(filter(Hook::Output)),
-        rules: vec![mark::remember(routing)],
+        rules: vec![
+            dns::own_connections(routing.mark, port),
+            mark::remember(routing),
+        ],
     };
     let mut chains = vec![mark::restore(routing.mark), dns::error_guard()];
     chains.extend(mark::guards(routing, devices, leaving));

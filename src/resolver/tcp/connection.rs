@@ -1,7 +1,8 @@
 //! One connection to a server, for one query.
 //!
 //! Once it is closed, what the server still sends makes the kernel answer with a
-//! reset that has no mark, and so leaves through the mesh. So a connection that
+//! reset that has no mark, and would leave through the mesh: the chain `error_guard`
+//! stops it, where the table is in place. So a connection that
 //! has done its work, or that nobody waits for any more, says that it has nothing
 //! more to say and stays until the server says the same, within bounds.
 
