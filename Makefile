@@ -24,11 +24,10 @@ LAB_DEPS = nftables iproute2 iputils-ping util-linux busybox dnsmasq-base ndisc6
 TEST_DEPS = bats jq python3 libjson-c-dev python3-jsonschema radvd knot knot-dnsutils nsd curl musl-tools gcc libc6-dev \
 	binutils conntrack iptables strace tcpdump procps netbase
 LINT_DEPS = shellcheck jq git
-# Besides, of Debian's second toolchain: it has a standard library for arm64.
-CROSS_DEPS = rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
-	libnftnl-dev:arm64 libmnl-dev:arm64 libgcc-s1:arm64 qemu-system-arm cpio kmod binutils file
+CROSS_DEPS = $(SMALL_DEPS) gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+	libnftnl-dev:arm64 libmnl-dev:arm64 libgcc-s1:arm64 qemu-system-arm cpio kmod binutils file xz-utils
 MIPSEL_DEPS = $(SMALL_DEPS) gcc-mipsel-linux-gnu libc6-dev-mipsel-cross libnftnl-dev:mipsel libmnl-dev:mipsel \
-	libgcc-s1:mipsel qemu-system-mips cpio kmod binutils file
+	libgcc-s1:mipsel qemu-system-mips cpio kmod binutils file xz-utils
 MIPS_DEPS = $(SMALL_DEPS) gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user-static jq
 # Debian's second toolchain comes with the source of the standard library.
 SMALL_DEPS = rustc-web cargo-web rust-web-src
@@ -187,30 +186,33 @@ install:
 		mode=0644; [ ! -x "$$file" ] || mode=0755; put $$mode "$$file" "$${file#.}"; \
 	done
 
-# A directory of its own, because the compiler is another one.
+# What the package builds for a processor, shown to run there. CROSS is a directory of its
+# own, because the compiler is another one.
 CROSS = target/cross
-CROSS_CARGO = CARGO_TARGET_DIR=$(CROSS) RUSTC=/usr/bin/rustc \
-	PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
-	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc /usr/bin/cargo
-
+cross-arm64: TARGET = aarch64-unknown-linux-gnu
+cross-arm64: GNU = aarch64-linux-gnu
+cross-arm64: CROSS_FLAGS = $(RELR)
 cross-arm64: deps-lab deps-cross
-	$(CROSS_CARGO) build --release --locked --target aarch64-unknown-linux-gnu
-	$(CROSS_CARGO) build --profile preload -p packetmark --locked --target aarch64-unknown-linux-gnu
-	tests/cross/boot arm64 $(CROSS)/node $(CROSS)/aarch64-unknown-linux-gnu/release/gluon-wan \
-		$(CROSS)/aarch64-unknown-linux-gnu/preload/libpacketmark.so
+	$(cross)
+	tests/cross/boot arm64 $(CROSS)/node $(CROSSED)/release/gluon-wan $(CROSSED)/preload/libpacketmark.so
 
 # Addresses are fixed at link time there: position-independent code costs every function of
 # MIPS a few instructions, 40 kB in all.
-MIPSEL = mipsel-unknown-linux-gnu
-MIPSEL_ENV = CARGO_TARGET_DIR=$(CROSS) PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_LIBDIR=/usr/lib/mipsel-linux-gnu/pkgconfig \
-	CARGO_TARGET_MIPSEL_UNKNOWN_LINUX_GNU_LINKER=mipsel-linux-gnu-gcc
-
+cross-mipsel: TARGET = mipsel-unknown-linux-gnu
+cross-mipsel: GNU = mipsel-linux-gnu
+cross-mipsel: CROSS_FLAGS = -Crelocation-model=static
 cross-mipsel: deps-lab deps-mipsel
-	$(SMALL) $(MIPSEL_ENV) RUSTFLAGS="$(SMALL_FLAGS) -Crelocation-model=static" $(SMALL_CARGO) --target $(MIPSEL)
-	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc $(MIPSEL_ENV) /usr/bin/cargo build -Zbuild-std=core --profile preload \
-		-p packetmark --locked --target $(MIPSEL)
-	tests/cross/boot mipsel $(CROSS)/node-mipsel $(CROSS)/$(MIPSEL)/release/gluon-wan \
-		$(CROSS)/$(MIPSEL)/preload/libpacketmark.so
+	$(cross)
+	tests/cross/boot mipsel $(CROSS)/node-mipsel $(CROSSED)/release/gluon-wan $(CROSSED)/preload/libpacketmark.so
+
+CROSSED = $(CROSS)/$(TARGET)
+CROSS_ENV = CARGO_TARGET_DIR=$(CROSS) PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_LIBDIR=/usr/lib/$(GNU)/pkgconfig \
+	CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_LINKER=$(GNU)-gcc
+define cross
+$(SMALL) $(CROSS_ENV) RUSTFLAGS="$(SMALL_FLAGS) $(CROSS_FLAGS)" $(SMALL_CARGO) --target $(TARGET)
+RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc $(CROSS_ENV) /usr/bin/cargo build -Zbuild-std=core --profile preload \
+	-p packetmark --locked --target $(TARGET)
+endef
 
 # Big-endian, 32 bits, no 64-bit atomics: the unit tests, as far as Debian has the libraries.
 check-mips: deps-build deps-mips

@@ -75,6 +75,7 @@ impl fmt::Display for Shown<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn what_is_shown_is_one_short_line() {
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read_up_to_a_bound_and_nothing_but_a_file() {
-        let path = std::env::temp_dir().join(format!("gluon-wan-input.{}", std::process::id()));
+        let scratch = Scratch::new();
+        let path = scratch.join("file");
         std::fs::write(&path, "1234").unwrap();
         let (whole, cut) = (read(&path, 4), read(&path, 3));
         std::fs::remove_file(&path).unwrap();

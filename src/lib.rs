@@ -25,6 +25,8 @@ pub mod redirect;
 pub mod resolver;
 pub mod routing;
 pub mod ruleset;
+#[cfg(test)]
+mod scratch;
 pub mod signals;
 pub mod status;
 pub mod sync;

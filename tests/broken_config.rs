@@ -16,8 +16,11 @@ mod broken {
     pub mod resolv;
 }
 
+#[path = "../src/scratch.rs"]
+mod scratch;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use broken::dice::Dice;
 use broken::faults::{self, Case, Outcome, Place};
@@ -26,6 +29,7 @@ use broken::{harmless, resolv};
 use gluon_wan::config::{self, CONFIG_FILE, Config, Error, STATIC_FILE};
 use gluon_wan::input::Shown;
 use gluon_wan::log;
+use scratch::Scratch;
 
 /// A message of the log stays within a line of a terminal or four.
 const LONGEST_MESSAGE: usize = 500;
@@ -34,14 +38,12 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-/// A directory of this test's own, removed at the end.
-struct Dir(PathBuf);
+/// A directory of this test's own.
+struct Dir(Scratch);
 
 impl Dir {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("gluon-wan-{name}.{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
+    fn new() -> Self {
+        Self(Scratch::new())
     }
 
     /// What the files mean, or the first mistake in one of them.
@@ -62,12 +64,6 @@ impl Dir {
     }
 }
 
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn a_broken_configuration_is_refused_with_its_place_or_harmless() {
     let (seed, count) = (
@@ -75,7 +71,7 @@ fn a_broken_configuration_is_refused_with_its_place_or_harmless() {
         setting("BROKEN_COUNT", 3000) as usize,
     );
     println!("BROKEN_SEED={seed} BROKEN_COUNT={count}");
-    let dir = Dir::new("broken");
+    let dir = Dir::new();
     let mut dice = Dice::new(seed);
     let mut refused = vec![(0, 0); faults::COUNT];
     for number in 0..count {
@@ -103,7 +99,7 @@ fn a_broken_configuration_is_refused_with_its_place_or_harmless() {
 
 #[test]
 fn a_good_configuration_cut_off_anywhere() {
-    let dir = Dir::new("cut");
+    let dir = Dir::new();
     let good = Good::new(&mut Dice::new(setting("BROKEN_SEED", 9)));
     for is_own in [true, false] {
         let (own, fixed) = (file(&good.own), file(&good.fixed));
@@ -127,7 +123,7 @@ fn a_good_configuration_cut_off_anywhere() {
 /// A file that is replaced is read as it was or as it is.
 #[test]
 fn a_configuration_that_changes_while_it_is_read() {
-    let dir = Dir::new("changing");
+    let dir = Dir::new();
     let mut dice = Dice::new(setting("BROKEN_SEED", 9));
     let goods: Vec<Good> = (0..2).map(|_| Good::new(&mut dice)).collect();
     let texts = goods
@@ -212,10 +208,10 @@ fn check(dir: &Dir, case: &Case, loaded: &Result<Config, Error>) {
             for ((name, _), _) in differ {
                 assert_eq!(Some(name), option.as_deref());
             }
-            could_be_said(dir, loaded);
+            could_be_said(loaded);
         }
         (Outcome::Either, Err(error)) => well_formed(case, error, &outcome(&dir.0, loaded)),
-        (Outcome::Either, Ok(loaded)) => could_be_said(dir, loaded),
+        (Outcome::Either, Ok(loaded)) => could_be_said(loaded),
         (_, Ok(_)) => panic!("accepted"),
         (_, Err(error)) => panic!("{}", log::chain(error)),
     }
@@ -225,7 +221,7 @@ fn check(dir: &Dir, case: &Case, loaded: &Result<Config, Error>) {
 /// option that is refused, nothing but that option is another one.
 fn what_stands(dir: &Dir, case: &Case, good: &Config) {
     let stands = config::read(&dir.0).config;
-    could_be_said(dir, &stands);
+    could_be_said(&stands);
     let Outcome::Refused((CONFIG_FILE, _), words) = &case.outcome else {
         return;
     };
@@ -292,10 +288,9 @@ fn unquoted(text: &str) -> String {
 }
 
 /// There is a right file that says the same.
-fn could_be_said(dir: &Dir, config: &Config) {
+fn could_be_said(config: &Config) {
     harmless::in_range(config);
-    let other = Dir(dir.0.join("said"));
-    fs::create_dir_all(&other.0).unwrap();
+    let other = Dir::new();
     let quote = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
     let mut own = String::new();
     let (mut section, mut fixed) = ("", String::from("config static\n"));

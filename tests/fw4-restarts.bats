@@ -4,15 +4,16 @@
 
 bats_require_minimum_version 1.5.0
 # bats file_tags=quiet
+load lab/lab
 load lab/redirect
 load lab/fw4
 
 setup() {
-	namespace_up
+	redirect_up
 }
 
 teardown() {
-	namespace_down
+	redirect_down
 }
 
 # Twenty rounds of stop and start with a query loop; for a third of each round
@@ -32,7 +33,7 @@ twenty_rounds() {
 @test "twenty times stop and start, watched: 1 query in 100 gets around at most" {
 	gluon_wan sync
 	fw4_load
-	start "$GLUON_WAN" -c "$CONFIG" sync --watch
+	watch_up
 	twenty_rounds
 	[ "$REDIRECTED" -gt 1000 ]
 	[ $((UNREDIRECTED * 100)) -le $((REDIRECTED + UNREDIRECTED)) ]

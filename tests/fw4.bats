@@ -3,19 +3,20 @@
 # loaded over and over. fw4-restarts.bats asks how much gets around meanwhile.
 
 bats_require_minimum_version 1.5.0
+load lab/lab
 load lab/redirect
 load lab/fw4
 
 setup() {
-	namespace_up
+	redirect_up
 }
 
 teardown() {
-	namespace_down
+	redirect_down
 }
 
 @test "the link ships where fw4 looks, and leads to where the file is by default" {
-	local link="$ROOT/fw4/usr/share/nftables.d/ruleset-post/30-gluon-wan.nft"
+	local link="$LAB_REPO/fw4/usr/share/nftables.d/ruleset-post/30-gluon-wan.nft"
 	[ -L "$link" ]
 	[ "$(readlink "$link")" = /var/run/gluon-wan/redirect.nft ]
 }
@@ -49,7 +50,7 @@ teardown() {
 	cp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
 	configure 54 801
 	gluon_wan sync
-	inside nft -f "$BATS_TEST_TMPDIR/old"
+	on node nft -f "$BATS_TEST_TMPDIR/old"
 	listed | grep -qF 'redirect to :5454'
 	fw4_load
 	one_redirect
@@ -99,8 +100,8 @@ teardown() {
 	# The name it is written under first ends in the process's number, which
 	# exec keeps.
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	inside sh -c 'ln -s "$1" "$2.gluon-wan-$$" && exec "$3" -c "$4" sync' \
-		sh "$victim" "$INCLUDE" "$GLUON_WAN" "$CONFIG"
+	on node sh -c 'ln -s "$1" "$2.gluon-wan-$$" && exec "$3" -c "$4" sync' \
+		sh "$victim" "$INCLUDE" "$(gluon_wan_path)" "$CONFIG"
 	[ "$(cat "$victim")" = precious ]
 	[ "$(stat -c %F "$INCLUDE")" = "regular file" ]
 	[ "$(ls "$dir")" = redirect.nft ]
@@ -136,7 +137,8 @@ teardown() {
 # killed_while_writing: leaves what a killed process does. Its number is free again.
 killed_while_writing() {
 	mkdir -p "$(dirname "$INCLUDE")"
-	sh -c 'echo half >"$1.gluon-wan-$$"' sh "$INCLUDE"
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	on node sh -c 'echo half >"$1.gluon-wan-$$"' sh "$INCLUDE"
 }
 
 @test "what a killed process left beside the file goes, and nothing else" {
@@ -184,11 +186,10 @@ fake_nft() {
 		#!/bin/sh
 		exec sleep 600
 	EOF
-	PATH="$BATS_TEST_TMPDIR/bin:$PATH" run -1 timeout 60 ip netns exec "$NETNS" \
-		"$GLUON_WAN" -c "$CONFIG" sync
+	LAB_TIMEOUT=60 PATH="$BATS_TEST_TMPDIR/bin:$PATH" run -1 gluon_wan sync
 	[[ "$output" == *"cannot be checked with nft: no answer within"* ]]
 	cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
-	inside env PATH=/nonexistent "$GLUON_WAN" -c "$CONFIG" sync
+	on node env PATH=/nonexistent "$(gluon_wan_path)" sync
 	grep -qF 'redirect to :5454' "$INCLUDE"
 }
 
@@ -198,7 +199,7 @@ fake_nft() {
 	configure 5454 800
 	fake_nft </dev/null
 	chmod -x "$BATS_TEST_TMPDIR/bin/nft"
-	run -1 inside env PATH="$BATS_TEST_TMPDIR/bin" "$GLUON_WAN" -c "$CONFIG" sync
+	run -1 on node env PATH="$BATS_TEST_TMPDIR/bin" "$(gluon_wan_path)" sync
 	[[ "$output" == *"$INCLUDE"*"cannot be checked with nft: Permission denied"* ]]
 	cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
 	fake_nft <<-'EOF'
@@ -215,18 +216,20 @@ fake_nft() {
 	gluon_wan sync
 	cp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
 	configure 5454 800
-	export INCLUDE GLUON_WAN CONFIG
+	local program
+	program=$(gluon_wan_path)
+	export INCLUDE program
 	# The mount is seen in there only.
-	inside bash -e <<-'EOF'
+	on node bash -e <<-'EOF'
 		dir=$(dirname "$INCLUDE")
 		mount -t tmpfs -o size=8k,mode=755 tmpfs "$dir"
 		cp "$BATS_TEST_TMPDIR/old" "$INCLUDE"
 		head -c 8192 /dev/zero >"$dir/full" 2>/dev/null || true
-		if "$GLUON_WAN" -c "$CONFIG" sync 2>"$BATS_TEST_TMPDIR/full"; then exit 1; fi
+		if "$program" sync 2>"$BATS_TEST_TMPDIR/full"; then exit 1; fi
 		cmp "$INCLUDE" "$BATS_TEST_TMPDIR/old"
 		[ "$(ls "$dir")" = $'full\nredirect.nft' ]
 		mount -o remount,ro "$dir"
-		if "$GLUON_WAN" -c "$CONFIG" sync 2>"$BATS_TEST_TMPDIR/read-only"; then exit 1; fi
+		if "$program" sync 2>"$BATS_TEST_TMPDIR/read-only"; then exit 1; fi
 	EOF
 	grep -q "include: $INCLUDE.*: cannot be written: No space left" "$BATS_TEST_TMPDIR/full"
 	grep -q "include: $INCLUDE.*: cannot be removed: Read-only file system" "$BATS_TEST_TMPDIR/read-only"
@@ -240,7 +243,7 @@ fake_nft() {
 	listed
 	run -1 gluon_wan clear
 	[ "$output" = "gluon-wan: include: $INCLUDE: cannot be removed: Is a directory (os error 21)" ]
-	[ -z "$(inside nft list tables)" ]
+	[ -z "$(on node nft list tables)" ]
 }
 
 @test "no file where none is wanted" {
@@ -253,7 +256,7 @@ fake_nft() {
 @test "a flow from while the table was away is redirected again when fw4 has put it back" {
 	gluon_wan sync
 	fw4_load
-	inside nft delete table inet gluon_wan
+	on node nft delete table inet gluon_wan
 	[ "$(asked 800 --source-port 4003)" = 333 ]
 	fw4_load
 	[ "$(asked 800 --source-port 4003)" = 444 ]

@@ -96,14 +96,14 @@ $FAKE_IP6
 	wan_up
 	run -0 on node ip -6 route show table 1 default
 	[[ $output == "default via $HOME_LL dev br-wan"* ]]
-	on node ping -c 1 -W 2 "$VPN_IP4"
+	wait_for 5 on node ping -c 1 -W 1 "$VPN_IP4"
 }
 
 @test "a replaced bridge has another index and works" {
 	before=$(on node cat /sys/class/net/br-wan/ifindex)
 	wan_bridge_replace
 	[ "$(on node cat /sys/class/net/br-wan/ifindex)" -ne "$before" ]
-	on node ping -c 1 -W 2 "$HOME_IP4"
+	wait_for 5 on node ping -c 1 -W 1 "$HOME_IP4"
 }
 
 @test "a lab whose owner is killed goes away by itself" {

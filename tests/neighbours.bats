@@ -4,56 +4,57 @@
 # are bound to a device. Both sides are counted: what must arrive, and what must not.
 
 bats_require_minimum_version 1.5.0
+load lab/lab
+load lab/redirect
 
 setup() {
-	load lab/redirect
-	namespace_up
+	redirect_up
 	local device
 	for device in br-wan bat0; do
-		inside ip link add "$device" type veth peer name "far-$device"
-		inside sysctl -qw net.ipv6.conf."$device".accept_dad=0 net.ipv6.conf.far-"$device".disable_ipv6=1
-		inside ip link set "$device" up
-		inside ip link set "far-$device" up
+		on node ip link add "$device" type veth peer name "far-$device"
+		on node sysctl -qw net.ipv6.conf."$device".accept_dad=0 net.ipv6.conf.far-"$device".disable_ipv6=1
+		on node ip link set "$device" up
+		on node ip link set "far-$device" up
 		# Whoever is asked at the far end takes it and says nothing.
-		inside ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev "$device"
-		inside ip neigh add fe80::9 lladdr 02:00:00:00:00:09 dev "$device"
+		on node ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev "$device"
+		on node ip neigh add fe80::9 lladdr 02:00:00:00:00:09 dev "$device"
 	done
-	inside ip address add 192.0.2.2/24 dev bat0
-	inside ip address add 198.51.100.2/24 dev br-wan
-	inside ip address add 2001:db8:111::2/64 dev bat0 nodad
-	inside ip address add 2001:db8:77::2/64 dev br-wan nodad
-	inside ip route add default via 192.0.2.9 dev bat0
-	inside ip -6 route add default via fe80::9 dev bat0
-	inside ip -6 route add default via fe80::9 dev br-wan proto static metric 4096
+	on node ip address add 192.0.2.2/24 dev bat0
+	on node ip address add 198.51.100.2/24 dev br-wan
+	on node ip address add 2001:db8:111::2/64 dev bat0 nodad
+	on node ip address add 2001:db8:77::2/64 dev br-wan nodad
+	on node ip route add default via 192.0.2.9 dev bat0
+	on node ip -6 route add default via fe80::9 dev bat0
+	on node ip -6 route add default via fe80::9 dev br-wan proto static metric 4096
 }
 
 teardown() {
-	namespace_down
+	redirect_down
 }
 
 # count TITLE MATCH...: counts what leaves, behind all guards; seen TITLE: how many.
 count() {
-	inside nft "add table inet probe; add chain inet probe $1 { type filter hook postrouting priority 700; }"
-	inside nft "add rule inet probe $1 ${*:2} counter"
+	on node nft "add table inet probe; add chain inet probe $1 { type filter hook postrouting priority 700; }"
+	on node nft "add rule inet probe $1 ${*:2} counter"
 }
 seen() {
-	inside nft list chain inet probe "$1" | sed -n 's/.*counter packets \([0-9]*\).*/\1/p'
+	on node nft list chain inet probe "$1" | sed -n 's/.*counter packets \([0-9]*\).*/\1/p'
 }
 
 # counted CHAIN: what the counters of a chain of ours have counted.
 counted() {
-	inside nft list chain inet gluon_wan "$1" |
+	on node nft list chain inet gluon_wan "$1" |
 		sed -n 's/.*counter packets \([0-9]*\).*/\1/p' | awk '{ all += $1 } END { print all }'
 }
 
 # sends [OPTION...] ADDRESS PORT: one datagram of root.
 sends() {
-	inside "$ROOT/tests/helpers/datagram.py" "$@"
+	on node "$LAB_REPO/tests/helpers/datagram.py" "$@"
 }
 
 # Gluon's rule for firewall3, as gluon-mesh-vpn-core has it.
 mesh_vpn_dns() {
-	inside iptables-legacy -t nat -A OUTPUT -p udp -m owner --gid-owner 800 \
+	on node iptables-legacy -t nat -A OUTPUT -p udp -m owner --gid-owner 800 \
 		--dport 53 -j REDIRECT --to-ports 54
 }
 
@@ -61,9 +62,9 @@ mesh_vpn_dns() {
 firewall3_restart() {
 	local program
 	for program in iptables-legacy ip6tables-legacy; do
-		inside "$program" -t nat -F
-		inside "$program" -t filter -F
-		inside "$program" -t filter -A OUTPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+		on node "$program" -t nat -F
+		on node "$program" -t filter -F
+		on node "$program" -t filter -A OUTPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 	done
 	mesh_vpn_dns
 }
@@ -95,7 +96,7 @@ all_redirected() {
 	[ "$(asked 800)" = 444 ]
 	[ "$(asked 801)" = 333 ]
 	# After us.
-	inside iptables-legacy -t nat -F
+	on node iptables-legacy -t nat -F
 	gluon_wan sync
 	mesh_vpn_dns
 	all_redirected
@@ -103,8 +104,8 @@ all_redirected() {
 }
 
 @test "firewall3, another redirect of all DNS: ours comes first" {
-	inside iptables-legacy -t nat -A OUTPUT -p udp --dport 53 -j REDIRECT --to-ports 1053
-	inside ip6tables-legacy -t nat -A OUTPUT -p udp --dport 53 -j REDIRECT --to-ports 1053
+	on node iptables-legacy -t nat -A OUTPUT -p udp --dport 53 -j REDIRECT --to-ports 1053
+	on node ip6tables-legacy -t nat -A OUTPUT -p udp --dport 53 -j REDIRECT --to-ports 1053
 	gluon_wan sync
 	[ "$(asked 800)" = 444 ]
 	[ "$(asked 800 --server ::1)" = 444 ]
@@ -119,8 +120,8 @@ all_redirected() {
 	loop_start --server 203.0.113.1
 	for ((round = 0; round < 10; round++)); do
 		firewall3_restart
-		inside nft -f "$ROOT/tests/fixtures/fw4-ruleset.nft"
-		inside nft -f "$INCLUDE"
+		on node nft -f "$LAB_REPO/tests/fixtures/fw4-ruleset.nft"
+		on node nft -f "$INCLUDE"
 		loop_more 20
 	done
 	loop_end
@@ -134,32 +135,32 @@ all_redirected() {
 	for priority in -198 -150 -105 -100 -1 100; do
 		echo "priority $priority" >&2
 		gluon_wan sync
-		inside nft "table inet proxy { chain c { type nat hook output priority $priority; meta l4proto { tcp, udp } th dport 53 counter redirect to :1053; }; }"
+		on node nft "table inet proxy { chain c { type nat hook output priority $priority; meta l4proto { tcp, udp } th dport 53 counter redirect to :1053; }; }"
 		[ "$(asked 800)" = 444 ]
 		[ "$(asked 800 --tcp --server ::1)" = 444 ]
-		inside nft delete table inet gluon_wan
+		on node nft delete table inet gluon_wan
 		gluon_wan sync
 		[ "$(asked 800)" = 444 ]
 		[ "$(asked 0 --timeout 0.2)" = --- ]
-		inside nft delete table inet proxy
+		on node nft delete table inet proxy
 	done
 }
 
 @test "notrack, of nft and of iptables: UDP is redirected, TCP is stopped, none goes elsewhere" {
 	count mesh oifname bat0 meta l4proto '{ tcp, udp }'
-	inside nft 'table inet raw { chain c { type filter hook output priority raw; th dport 53 notrack; }; }'
+	on node nft 'table inet raw { chain c { type filter hook output priority raw; th dport 53 notrack; }; }'
 	gluon_wan sync
 	[ "$(asked 800 --server 203.0.113.1)" = 444 ]
 	[ "$(asked 800 --server ::1)" = 444 ]
 	[ "$(asked 800 --tcp --server 203.0.113.1 --timeout 0.2)" = --- ]
 	[ "$(asked 800 --tcp --timeout 0.2)" = --- ]
 	[ "$(counted dns_guard)" -ge 6 ]
-	inside nft delete table inet raw
-	inside iptables-legacy -t raw -A OUTPUT -p udp --dport 53 -j NOTRACK
+	on node nft delete table inet raw
+	on node iptables-legacy -t raw -A OUTPUT -p udp --dport 53 -j NOTRACK
 	[ "$(asked 800 --server 203.0.113.1)" = 444 ]
 	[ "$(seen mesh)" -eq 0 ]
 	# Earlier than ours, it has no say either.
-	inside nft 'table inet raw { chain c { type filter hook output priority -600; th dport 53 notrack; }; }'
+	on node nft 'table inet raw { chain c { type filter hook output priority -600; th dport 53 notrack; }; }'
 	[ "$(asked 800 --server 203.0.113.1)" = 444 ]
 	[ "$(asked 0)" = 333 ]
 	[ "$(seen mesh)" -eq 0 ]
@@ -189,8 +190,8 @@ all_redirected() {
 	gluon_wan sync
 	while read -r how; do
 		echo "$how" >&2
-		inside nft 'table inet qos { chain c { type route hook output priority mangle; }; }'
-		inside nft "add rule inet qos c $how"
+		on node nft 'table inet qos { chain c { type route hook output priority mangle; }; }'
+		on node nft "add rule inet qos c $how"
 		count mesh oifname bat0 ip6 daddr 2001:db8:51::2
 		count wan oifname br-wan ip6 daddr 2001:db8:51::2 meta mark and 1 == 1
 		count tagged meta priority and ffff:0 == 6757:0
@@ -206,7 +207,7 @@ all_redirected() {
 		sends 2001:db8:51::2 9
 		[ "$(seen wan)" -eq 2 ]
 		[ "$(seen mesh)" -eq 1 ]
-		inside nft 'delete table inet qos; delete table inet probe'
+		on node nft 'delete table inet qos; delete table inet probe'
 	done <<-'EOF2'
 		meta mark set 0x10
 		meta mark set 0x10 ct mark set meta mark
@@ -215,14 +216,14 @@ all_redirected() {
 		meta mark set meta mark and 0xfffffffe
 		counter
 	EOF2
-	inside ip6tables-legacy -t mangle -A OUTPUT -j MARK --set-mark 0x20
+	on node ip6tables-legacy -t mangle -A OUTPUT -j MARK --set-mark 0x20
 	count mesh oifname bat0 ip6 daddr 2001:db8:51::2
 	count wan oifname br-wan ip6 daddr 2001:db8:51::2
 	sends --mark 1 2001:db8:51::2 9
 	[ "$(seen wan) $(seen mesh)" = "1 0" ]
 	# And with all rules gone, it stays here.
-	inside ip -6 rule delete pref 1
-	inside ip -6 rule delete pref 2
+	on node ip -6 rule delete pref 1
+	on node ip -6 rule delete pref 2
 	run -1 sends --mark 1 2001:db8:51::2 9
 	[ "$(seen wan) $(seen mesh)" = "1 0" ]
 	[ "$(counted mark_guard)" -eq 1 ]
@@ -230,8 +231,8 @@ all_redirected() {
 
 @test "what is not marked uses no router of the WAN, though a rule leads there; answers do" {
 	gluon_wan sync
-	inside ip -6 route delete default dev bat0
-	inside ip -6 rule add pref 10000 from 2001:db8:77::2 lookup 1
+	on node ip -6 route delete default dev bat0
+	on node ip -6 rule add pref 10000 from 2001:db8:77::2 lookup 1
 	count wan oifname br-wan ip6 daddr 2001:db8:51::2
 	run -1 sends --bind 2001:db8:77::2 2001:db8:51::2 9
 	[ "$(seen wan)" -eq 0 ]
@@ -240,20 +241,20 @@ all_redirected() {
 	sends --mark 1 2001:db8:51::2 9
 	[ "$(seen wan)" -eq 1 ]
 	count link oifname br-wan ip6 daddr 2001:db8:77::9
-	inside ip neigh add 2001:db8:77::9 lladdr 02:00:00:00:00:09 dev br-wan
+	on node ip neigh add 2001:db8:77::9 lladdr 02:00:00:00:00:09 dev br-wan
 	sends --bind 2001:db8:77::2 2001:db8:77::9 9
 	[ "$(seen link)" -eq 1 ]
 	# Somebody out there asks: the answer goes back the same way.
-	start "$ROOT/tests/helpers/datagram.py" --echo 2001:db8:77::2 4242
-	eventually listens 4242
-	inside "$ROOT/tests/helpers/datagram.py" --frame far-br-wan \
-		"$(inside cat /sys/class/net/br-wan/address)" 2001:db8:51::2 2001:db8:77::2 4242
-	eventually seen_at_least wan 2
+	daemon node echo "$LAB_REPO/tests/helpers/datagram.py" --echo 2001:db8:77::2 4242
+	wait_for 10 listens 4242
+	on node "$LAB_REPO/tests/helpers/datagram.py" --frame far-br-wan \
+		"$(on node cat /sys/class/net/br-wan/address)" 2001:db8:51::2 2001:db8:77::2 4242
+	wait_for 10 seen_at_least wan 2
 	[ "$(counted wan_guard)" -eq 1 ]
 }
 
 listens() {
-	inside ss -Hlun "sport = :$1" | grep -q .
+	on node ss -Hlun "sport = :$1" | grep -q .
 }
 seen_at_least() {
 	[ "$(seen "$1")" -ge "$2" ]
@@ -264,19 +265,19 @@ seen_at_least() {
 	gluon_wan sync
 	# The sockets are closed by now; the sources are routed through the mesh.
 	local mac family
-	mac=$(inside cat /sys/class/net/br-wan/address)
+	mac=$(on node cat /sys/class/net/br-wan/address)
 	for family in "192.0.2.77 198.51.100.2" "2001:db8:51::2 2001:db8:77::2"; do
 		# shellcheck disable=SC2086 # source and destination
-		inside "$ROOT/tests/helpers/datagram.py" --frame far-br-wan --source-port 53 "$mac" $family 4444
+		on node "$LAB_REPO/tests/helpers/datagram.py" --frame far-br-wan --source-port 53 "$mac" $family 4444
 	done
-	eventually counted_at_least error_guard 2
+	wait_for 10 counted_at_least error_guard 2
 	[ "$(seen mesh)" -eq 0 ]
 	# What is about something else goes on.
 	for family in "192.0.2.77 198.51.100.2" "2001:db8:51::2 2001:db8:77::2"; do
 		# shellcheck disable=SC2086 # source and destination
-		inside "$ROOT/tests/helpers/datagram.py" --frame far-br-wan --source-port 123 "$mac" $family 4444
+		on node "$LAB_REPO/tests/helpers/datagram.py" --frame far-br-wan --source-port 123 "$mac" $family 4444
 	done
-	eventually seen_at_least mesh 2
+	wait_for 10 seen_at_least mesh 2
 	[ "$(counted error_guard)" -eq 2 ]
 }
 

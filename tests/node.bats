@@ -143,7 +143,7 @@ seen_some() {
 	probe node leak out oifname != br-wan meta mark and 1 == 1
 	probe node wan out oifname br-wan meta mark and 1 == 1
 	probe mesh arrived in iifname lan ip6 daddr "$VPN_IP6"
-	on node ping -m 1 -c 1 -W 2 "$VPN_IP6"
+	wait_for 5 on node ping -m 1 -c 1 -W 1 "$VPN_IP6"
 	seen_some wan
 	seen_none leak
 	wan_down
@@ -166,7 +166,7 @@ seen_some() {
 	probe node leak out oifname != br-wan ip daddr "$VPN_IP4" meta mark and 1 == 1
 	probe node unmarked out oifname br-wan ip daddr "$VPN_IP4" meta mark and 1 == 0
 	probe node wan out oifname br-wan ip daddr "$VPN_IP4" meta mark and 1 == 1
-	on node ping -m 1 -c 1 -W 2 "$VPN_IP4"
+	wait_for 5 on node ping -m 1 -c 1 -W 1 "$VPN_IP4"
 	run ! on node ping -c 1 -W 1 "$VPN_IP4"
 	seen_some wan
 	seen_none leak unmarked
@@ -507,7 +507,7 @@ refused_by_kernel() {
 	[[ $output == *br-client* ]]
 	probe node unmarked out oifname br-wan ip6 daddr "$VPN_IP6" meta mark and 1 == 0
 	probe node marked out oifname br-wan ip6 daddr "$VPN_IP6" meta mark and 1 == 1
-	on node ping -m 1 -c 1 -W 2 "$VPN_IP6"
+	wait_for 5 on node ping -m 1 -c 1 -W 1 "$VPN_IP6"
 	run ! on node ping -c 1 -W 1 "$VPN_IP6"
 	seen_none unmarked
 	seen_some marked

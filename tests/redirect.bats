@@ -4,42 +4,38 @@
 # happens in network namespaces that are removed again.
 
 bats_require_minimum_version 1.5.0
+load lab/lab
+load lab/redirect
 
 setup() {
-	load lab/redirect
-	namespace_up
+	redirect_up
 }
 
 teardown() {
-	namespace_down
+	redirect_down
 }
 
-# Gives gluon-wan a group database of its own: grouped DATABASE COMMAND...
-# A bind mount in the mount namespace that `ip netns exec` makes; the host's
-# /etc/group is not touched.
-grouped() {
-	# shellcheck disable=SC2016 # expanded by the inner shell
-	inside sh -c 'mount --bind "$0" /etc/group && exec "$@"' "$@"
-}
-
-# grouped, with the names that Gluon gives to 800 and 801.
+# The names that Gluon gives to 800 and 801.
 gluon_groups() {
-	printf 'root:x:0:\ngluon-fastd:x:800:\ngluon-mesh-vpn:x:801:\n' >"$BATS_TEST_TMPDIR/group"
-	grouped "$BATS_TEST_TMPDIR/group" "$@"
+	groups gluon-fastd:x:800: gluon-mesh-vpn:x:801:
 }
 
-# made_or_printed GLUON_WAN...: `sync` makes what `print` prints, and takes what nft
-# makes of that for its own.
+# groups LINE...: the node's group database.
+groups() {
+	printf '%s\n' root:x:0: "$@" >"$LAB_DIR/node/etc/group"
+}
+
+# `sync` makes what `print` prints, and takes what nft makes of that for its own.
 made_or_printed() {
 	local printed=$BATS_TEST_TMPDIR/printed before
-	"$@" sync
-	"$@" print >"$printed"
+	gluon_wan sync
+	gluon_wan print >"$printed"
 	same "$printed"
-	inside nft flush ruleset
-	inside nft -f "$printed"
+	on node nft flush ruleset
+	on node nft -f "$printed"
 	same "$printed"
 	before=$(handle)
-	"$@" sync
+	gluon_wan sync
 	[ "$(handle)" = "$before" ]
 }
 
@@ -59,21 +55,23 @@ made_or_printed() {
 
 @test "lists as the golden, made or printed: one group" {
 	configure 54 800
-	made_or_printed gluon_wan
-	cmp "$BATS_TEST_TMPDIR/printed" "$ROOT/nft/one-group.nft"
+	made_or_printed
+	cmp "$BATS_TEST_TMPDIR/printed" "$LAB_REPO/nft/one-group.nft"
 }
 
 @test "lists as the golden, made or printed: two groups by name, another port" {
 	local port
+	gluon_groups
 	for port in 54:two-groups 5454:other-port; do
 		configure "${port%:*}" gluon-fastd gluon-mesh-vpn
-		made_or_printed gluon_groups "$GLUON_WAN" -c "$CONFIG"
-		cmp "$BATS_TEST_TMPDIR/printed" "$ROOT/nft/${port#*:}.nft"
+		made_or_printed
+		cmp "$BATS_TEST_TMPDIR/printed" "$LAB_REPO/nft/${port#*:}.nft"
 	done
 }
 
 @test "lists as the golden, made or printed: two uplinks, both families, bits of the mark" {
-	local golden="$ROOT/nft/two-uplinks.nft"
+	local golden="$LAB_REPO/nft/two-uplinks.nft"
+	gluon_groups
 	configure 54 gluon-fastd gluon-mesh-vpn
 	cat >>"$CONFIG/gluon-wan" <<-'EOF'
 		config routing
@@ -83,13 +81,13 @@ made_or_printed() {
 			list family 'ipv6'
 			option mark '0x10/0xf0'
 	EOF
-	made_or_printed gluon_groups "$GLUON_WAN" -c "$CONFIG"
+	made_or_printed
 	cmp "$BATS_TEST_TMPDIR/printed" "$golden"
 }
 
 @test "a mark of which all bits count, and IPv4 alone: sync takes what nft makes of the print" {
 	printf "config routing\n\tlist family 'ipv4'\n\toption mark '16'\n" >>"$CONFIG/gluon-wan"
-	made_or_printed gluon_wan
+	made_or_printed
 	listed | grep -qF 'meta mark 0x00000010 meta nfproto ipv4 counter '
 }
 
@@ -97,9 +95,9 @@ made_or_printed() {
 	configure 54 no-such-group
 	run -1 gluon_wan print
 	gluon_wan print >"$BATS_TEST_TMPDIR/printed" || true
-	cmp "$BATS_TEST_TMPDIR/printed" "$ROOT/nft/no-group.nft"
-	inside nft -f "$BATS_TEST_TMPDIR/printed"
-	same "$ROOT/nft/no-group.nft"
+	cmp "$BATS_TEST_TMPDIR/printed" "$LAB_REPO/nft/no-group.nft"
+	on node nft -f "$BATS_TEST_TMPDIR/printed"
+	same "$LAB_REPO/nft/no-group.nft"
 	local before
 	before=$(handle)
 	run -1 gluon_wan sync
@@ -113,14 +111,14 @@ made_or_printed() {
 		printf 'config routing\n'
 		printf "\tlist device 'a-long-device%02d'\n" $(seq 50)
 	} >>"$CONFIG/gluon-wan"
-	made_or_printed gluon_wan
+	made_or_printed
 	grep -qF 'oifname != "a-long-device50" goto mark_guard' "$BATS_TEST_TMPDIR/printed"
 }
 
 @test "lists many groups in order, and takes what nft made of its own print for its own" {
 	# Numbers whose order depends on reading them in host order, up to the last.
 	configure 54 801 256 1 65536 4294967294 800
-	made_or_printed gluon_wan
+	made_or_printed
 }
 
 @test "what is right is not written: same handle, counters keep counting" {
@@ -128,14 +126,12 @@ made_or_printed() {
 	asked 800
 	local before
 	before=$(handle)
-	start nft monitor
-	local monitor=$!
+	daemon node monitor nft monitor
 	gluon_wan sync
 	gluon_wan sync
 	[ "$(handle)" = "$before" ]
 	[ "$(asked 800)" = 444 ]
-	inside nft list table inet gluon_wan | grep -q 'counter packets 6 '
-	kill "$monitor"
+	on node nft list table inet gluon_wan | grep -q 'counter packets 6 '
 }
 
 @test "whatever is wrong is replaced" {
@@ -146,7 +142,7 @@ made_or_printed() {
 		echo "wrong: $wrong" >&2
 		gluon_wan sync
 		same "$golden"
-		printf '%b' "$wrong" | inside nft -f -
+		printf '%b' "$wrong" | on node nft -f -
 		run same "$golden"
 		[ "$status" -ne 0 ]
 		before=$(handle)
@@ -178,10 +174,10 @@ made_or_printed() {
 	gluon_wan print >"$golden"
 	while read -r edit; do
 		echo "edit: $edit" >&2
-		inside nft flush ruleset
+		on node nft flush ruleset
 		sed "$edit" "$golden" >"$BATS_TEST_TMPDIR/edited"
 		run -1 cmp -s "$BATS_TEST_TMPDIR/edited" "$golden"
-		inside nft -f "$BATS_TEST_TMPDIR/edited"
+		on node nft -f "$BATS_TEST_TMPDIR/edited"
 		before=$(handle)
 		gluon_wan sync
 		same "$golden"
@@ -266,8 +262,8 @@ made_or_printed() {
 	loop_start
 	before=$(handle)
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	inside bash -ec 'for ((i = 0; i < 500; i++)); do "$0" -c "$1" sync; "$0" -c "$2" sync; done' \
-		"$GLUON_WAN" "$two" "$one"
+	LAB_TIMEOUT=120 on node bash -ec 'for ((i = 0; i < 500; i++)); do "$0" -c "$1" sync; "$0" -c "$2" sync; done' \
+		"$(gluon_wan_path)" "$two" "$one"
 	after=$(handle)
 	loop_end
 	[ "$after" -eq $((before + 1000)) ]
@@ -276,31 +272,32 @@ made_or_printed() {
 }
 
 @test "clear removes the table and the file, nothing else, and can be repeated" {
-	inside nft add table inet other
+	on node nft add table inet other
 	gluon_wan sync
 	[ -e "$INCLUDE" ]
 	gluon_wan clear
-	[ "$(inside nft list tables)" = "table inet other" ]
+	[ "$(on node nft list tables)" = "table inet other" ]
 	[ ! -e "$INCLUDE" ]
 	gluon_wan clear
-	[ "$(inside nft list tables)" = "table inet other" ]
+	[ "$(on node nft list tables)" = "table inet other" ]
 }
 
 @test "clear removes a table that is not as it must be" {
 	gluon_wan sync
-	inside nft add chain inet gluon_wan drops '{ type filter hook output priority 0; }'
+	on node nft add chain inet gluon_wan drops '{ type filter hook output priority 0; }'
 	gluon_wan clear
-	[ -z "$(inside nft list tables)" ]
+	[ -z "$(on node nft list tables)" ]
 }
 
 @test "groups: missing ones are skipped with a warning and picked up when they come" {
 	configure 54 gluon-fastd gluon-mesh-vpn 803
-	printf 'gluon-mesh-vpn:x:801:\n' >"$BATS_TEST_TMPDIR/group"
-	run --separate-stderr grouped "$BATS_TEST_TMPDIR/group" "$GLUON_WAN" -c "$CONFIG" sync
+	groups gluon-mesh-vpn:x:801:
+	run --separate-stderr gluon_wan sync
 	[ "$status" -eq 0 ]
 	[ "$stderr" = "gluon-wan: group 'gluon-fastd' does not exist, its DNS is not redirected" ]
 	listed | grep -qF 'skgid { 801, 803 }'
-	run --separate-stderr gluon_groups "$GLUON_WAN" -c "$CONFIG" sync
+	gluon_groups
+	run --separate-stderr gluon_wan sync
 	[ "$status" -eq 0 ]
 	[ -z "$stderr" ]
 	listed | grep -qF 'skgid { 800, 801, 803 }'
@@ -309,13 +306,13 @@ made_or_printed() {
 
 @test "groups: one number under two names counts once" {
 	configure 54 vpn gluon-fastd 800
-	printf 'vpn:x:800:\ngluon-fastd:x:800:\n' >"$BATS_TEST_TMPDIR/group"
-	grouped "$BATS_TEST_TMPDIR/group" "$GLUON_WAN" -c "$CONFIG" sync
+	groups vpn:x:800: gluon-fastd:x:800:
+	gluon_wan sync
 	listed | grep -qF 'meta skgid 800 meta'
 }
 
 @test "groups: none left is an error; what is marked is guarded all the same" {
-	local golden="$ROOT/nft/no-group.nft"
+	local golden="$LAB_REPO/nft/no-group.nft"
 	gluon_wan sync
 	configure 54 no-such-group nor-this
 	run -1 gluon_wan sync
@@ -324,11 +321,11 @@ made_or_printed() {
 	diff <(sed '1,/^delete/d' "$INCLUDE") "$golden"
 	[ "$(asked 800)" = 333 ]
 	# Once it is there, the redirect is; and the watch looks from time to time.
-	watched
-	eventually said 1 "none of the groups no-such-group, nor-this exists"
+	watch_up
+	wait_for 10 said 1 "none of the groups no-such-group, nor-this exists"
 	configure 54 800 801
-	kill -HUP "$WATCH"
-	eventually redirects
+	daemon_kill node watch HUP
+	wait_for 10 redirects
 	[ "$(asked 800)" = 444 ]
 }
 
@@ -338,14 +335,14 @@ redirects() {
 
 @test "a flow from before the table is redirected from its next packet on, and back" {
 	# Conntrack has to be on, as it is on every router.
-	inside nft -f "$ROOT/tests/fixtures/fw4-ruleset.nft"
+	on node nft -f "$LAB_REPO/tests/fixtures/fw4-ruleset.nft"
 	local server
 	for server in 127.0.0.1 ::1 198.51.100.1; do
 		echo "server $server" >&2
 		gluon_wan clear
 		[ "$(asked 800 --server "$server" --source-port 4000)" = 333 ]
 		# Whoever loads the table.
-		gluon_wan print | inside nft -f -
+		gluon_wan print | on node nft -f -
 		[ "$(asked 800 --server "$server" --source-port 4000)" = 444 ]
 		gluon_wan clear
 		[ "$(asked 800 --server "$server" --source-port 4000)" = 333 ]
@@ -364,7 +361,7 @@ redirects() {
 }
 
 @test "a group's query and another's from the same port to the same server: each its own way" {
-	inside nft -f "$ROOT/tests/fixtures/fw4-ruleset.nft"
+	on node nft -f "$LAB_REPO/tests/fixtures/fw4-ruleset.nft"
 	gluon_wan sync
 	local server
 	for server in 127.0.0.1 ::1 198.51.100.1 2001:db8::53; do
@@ -387,17 +384,17 @@ redirects() {
 }
 
 @test "without permission it says what is needed" {
-	run -1 inside unshare -U "$GLUON_WAN" -c "$CONFIG" sync
+	run -1 on node unshare -U "$(gluon_wan_path)" sync
 	[[ "$output" == *"needs root (CAP_NET_ADMIN)"* ]]
 	gluon_wan sync
-	run -1 inside setpriv --bounding-set -net_admin "$GLUON_WAN" -c "$CONFIG" clear
+	run -1 on node setpriv --bounding-set -net_admin "$(gluon_wan_path)" clear
 	[[ "$output" == *"needs root (CAP_NET_ADMIN)"* ]]
 	listed
 }
 
 @test "a kernel without netfilter's netlink: what is missing, and the kmod" {
-	run -1 inside strace -qq -o /dev/null -e inject=socket:error=EPROTONOSUPPORT \
-		"$GLUON_WAN" -c "$CONFIG" sync
+	run -1 on node strace -qq -o /dev/null -e inject=socket:error=EPROTONOSUPPORT \
+		"$(gluon_wan_path)" sync
 	[[ "$output" == *"this kernel has no"*"install kmod-nft-core"* ]]
 	[ "${#lines[@]}" -eq 1 ]
 }
@@ -405,12 +402,12 @@ redirects() {
 @test "the watch mends what others do, and then rests" {
 	local golden="$BATS_TEST_TMPDIR/golden" wrong
 	gluon_wan print >"$golden"
-	start "$GLUON_WAN" -c "$CONFIG" sync --watch
-	eventually same "$golden"
+	watch_up
+	wait_for 10 same "$golden"
 	while read -r wrong; do
 		echo "wrong: $wrong" >&2
-		printf '%b' "$wrong" | inside nft -f -
-		eventually same "$golden"
+		printf '%b' "$wrong" | on node nft -f -
+		wait_for 10 same "$golden"
 	done <<-'EOF'
 		flush ruleset
 		delete table inet gluon_wan
@@ -420,22 +417,22 @@ redirects() {
 	# Its own writes are no reason to write again.
 	local before
 	before=$(handle)
-	inside nft add table inet other
+	on node nft add table inet other
 	[ "$(asked 800)" = 444 ]
 	[ "$(handle)" = "$before" ]
 }
 
 @test "what the watch writes itself is no news to it" {
 	local calls=$BATS_TEST_TMPDIR/calls watch
-	start "$GLUON_WAN" -c "$CONFIG" sync --watch
-	watch=$!
-	eventually listed
-	start strace -qq -f -e trace=sendto,sendmsg -o "$calls" -p "$watch"
-	eventually grep -q "TracerPid:.[1-9]" "/proc/$watch/status"
-	inside nft delete table inet gluon_wan
-	eventually listed
+	watch_up
+	watch=$(daemon_pid node watch)
+	wait_for 10 listed
+	daemon node strace strace -qq -f -e trace=sendto,sendmsg -o "$calls" -p "$watch"
+	wait_for 10 on node grep -q "TracerPid:.[1-9]" "/proc/$watch/status"
+	on node nft delete table inet gluon_wan
+	wait_for 10 listed
 	# An event of others that does not concern us ends the wait for a look too many.
-	inside nft add table inet other
+	on node nft add table inet other
 	sleep 0.5
 	# One look finds it missing, one finds it right.
 	[ "$(grep -c NFT_MSG_GETTABLE "$calls")" -eq 2 ]
@@ -443,70 +440,59 @@ redirects() {
 }
 
 @test "the watch survives more events than its socket holds" {
-	local golden="$BATS_TEST_TMPDIR/golden" watch rule
+	local golden="$BATS_TEST_TMPDIR/golden" rule
 	gluon_wan print >"$golden"
-	start "$GLUON_WAN" -c "$CONFIG" sync --watch
-	watch=$!
-	eventually same "$golden"
-	kill -STOP "$watch"
+	watch_up
+	wait_for 10 same "$golden"
+	daemon_kill node watch STOP
 	{
 		echo "add table inet storm; add chain inet storm c"
 		for ((rule = 0; rule < 5000; rule++)); do
 			echo "add rule inet storm c counter comment \"rule $rule of the storm\""
 		done
 	} >"$BATS_TEST_TMPDIR/storm"
-	inside nft -f "$BATS_TEST_TMPDIR/storm"
-	inside nft delete table inet storm
-	inside nft -f "$BATS_TEST_TMPDIR/storm"
+	on node nft -f "$BATS_TEST_TMPDIR/storm"
+	on node nft delete table inet storm
+	on node nft -f "$BATS_TEST_TMPDIR/storm"
 	# The event that counts is among those that were lost.
-	inside nft flush chain inet gluon_wan dns_redirect
-	kill -CONT "$watch"
-	eventually same "$golden"
-	kill -0 "$watch"
-	inside nft delete table inet gluon_wan
-	eventually same "$golden"
-}
-
-# The watch, with what it says in $WATCHED; said NUMBER TEXT: so often.
-watched() {
-	WATCHED="$BATS_TEST_TMPDIR/watched"
-	start "$GLUON_WAN" -c "$CONFIG" sync --watch 2>"$WATCHED"
-	WATCH=$!
-}
-said() {
-	[ "$(grep -cF "$2" "$WATCHED")" -eq "$1" ]
+	on node nft flush chain inet gluon_wan dns_redirect
+	daemon_kill node watch CONT
+	wait_for 10 same "$golden"
+	daemon_running node watch
+	on node nft delete table inet gluon_wan
+	wait_for 10 same "$golden"
 }
 
 @test "the watch out of descriptors: the table is mended, the file said once and right again without an event" {
 	gluon_wan print >"$BATS_TEST_TMPDIR/golden"
-	watched
-	eventually test -f "$INCLUDE"
-	prlimit --pid "$WATCH" --nofile=3:
-	inside nft delete table inet gluon_wan
-	eventually same "$BATS_TEST_TMPDIR/golden"
-	eventually said 1 "cannot be made: Too many open files"
-	prlimit --pid "$WATCH" --nofile=64:
-	eventually said 1 "redirect: in place again"
+	watch_up
+	wait_for 10 test -f "$INCLUDE"
+	on node prlimit --pid "$(daemon_pid node watch)" --nofile=3:
+	on node nft delete table inet gluon_wan
+	wait_for 10 same "$BATS_TEST_TMPDIR/golden"
+	wait_for 10 said 1 "cannot be made: Too many open files"
+	on node prlimit --pid "$(daemon_pid node watch)" --nofile=64:
+	wait_for 10 said 1 "redirect: in place again"
 	# It was tried in between, too.
 	said 1 "cannot be made: Too many open files"
 }
 
 @test "the watch and a file that cannot be replaced: said once, right when it can" {
 	mkdir -p "$INCLUDE"
-	watched
-	eventually said 1 "$INCLUDE: cannot be replaced"
+	watch_up
+	wait_for 10 said 1 "$INCLUDE: cannot be replaced"
 	listed
 	rmdir "$INCLUDE"
-	eventually test -f "$INCLUDE"
-	eventually said 1 "redirect: in place again"
+	wait_for 10 test -f "$INCLUDE"
+	wait_for 10 said 1 "redirect: in place again"
 	# Another place for it, and the old one cannot be cleaned up.
 	rm "$INCLUDE"
 	mkdir "$INCLUDE"
 	local old=$INCLUDE
 	INCLUDE="$BATS_TEST_TMPDIR/run/new.nft"
 	configure 54 800 801
-	kill -HUP "$WATCH"
-	eventually test -f "$INCLUDE"
+	daemon_kill node watch HUP
+	wait_for 10 test -f "$INCLUDE"
 	said 1 "$old: cannot be removed"
-	kill -0 "$WATCH"
+	daemon_running node watch
 }

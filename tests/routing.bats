@@ -63,7 +63,7 @@ monitor_sees() {
 	on node ip -6 route del unreachable default table 1
 	nowhere
 	run ! on node ping -m 1 -c 1 -W 1 "$FAR_MARKED"
-	on node ping -c 1 -W 2 "$FAR_PLAIN"
+	wait_for 5 on node ping -c 1 -W 1 "$FAR_PLAIN"
 	on node ip link del br-wan
 	gluon_wan sync
 	nowhere
@@ -80,9 +80,9 @@ monitor_sees() {
 	wait_for 5 arrives mesh plain
 	none_astray
 	# IPv4 is not separated: it goes where it always went.
-	on node ping -m 1 -c 1 -W 2 "$FAR4_MARKED"
+	wait_for 5 on node ping -m 1 -c 1 -W 1 "$FAR4_MARKED"
 	# What stays on the node is none of the guard's.
-	on node ping -m 1 -c 1 -W 2 "$MESH_NET::2"
+	wait_for 5 on node ping -m 1 -c 1 -W 1 "$MESH_NET::2"
 	wan_default
 	gluon_wan sync
 	wait_for 5 arrives home marked
@@ -105,12 +105,12 @@ monitor_sees() {
 	wan_default
 	wan_default4
 	gluon_wan sync
-	on node ping -m 1 -c 1 -W 2 "$FAR4_MARKED"
+	wait_for 5 on node ping -m 1 -c 1 -W 1 "$FAR4_MARKED"
 	sh_node 'ip rule del pref 1; ip rule del pref 2; ip route del default dev br-wan table 1'
 	marked4 bat0
 	run ! on node ping -m 1 -c 1 -W 1 "$FAR4_MARKED"
 	stopped_more 0
-	on node ping -c 1 -W 2 "$FAR4_PLAIN"
+	wait_for 5 on node ping -c 1 -W 1 "$FAR4_PLAIN"
 }
 
 @test "on-link and other routes of the WAN are mirrored, those of the mesh are not" {
@@ -187,7 +187,7 @@ monitor_sees() {
 	run -0 on node ip route show table 1
 	[[ $output == *"default via 192.168.77.1 dev br-wan proto 54 src 192.168.77.100"* ]]
 	[[ $output == *"192.168.77.0/24 dev br-wan proto 54 scope link src 192.168.77.100"* ]]
-	on node ping -m 1 -c 1 -W 2 "$FAR4_MARKED"
+	wait_for 5 on node ping -m 1 -c 1 -W 1 "$FAR4_MARKED"
 	# No longer asked for: nothing of it is left.
 	rm "$LAB_DIR/node/etc/config/gluon-wan"
 	gluon_wan sync
@@ -202,7 +202,7 @@ monitor_sees() {
 	wan_default4
 	run -0 gluon_wan sync
 	[ -z "$output" ]
-	on node ping -m 1 -c 1 -W 2 "$FAR4_MARKED"
+	wait_for 5 on node ping -m 1 -c 1 -W 1 "$FAR4_MARKED"
 	filter() { on node sh -c "echo $2 >/proc/sys/net/ipv4/conf/$1/rp_filter"; }
 	filter all 1
 	run ! on node ping -m 1 -c 1 -W 1 "$FAR4_MARKED"
@@ -210,7 +210,7 @@ monitor_sees() {
 	[[ $output == *"reverse path filter of br-wan is strict (rp_filter=1)"*"net.ipv4.conf.br-wan.rp_filter"* ]]
 	# The larger one counts: loose is fine until the mesh goes.
 	filter br-wan 2
-	on node ping -m 1 -c 1 -W 2 "$FAR4_MARKED"
+	wait_for 5 on node ping -m 1 -c 1 -W 1 "$FAR4_MARKED"
 	run -0 gluon_wan sync
 	[[ $output == *"br-wan is loose (rp_filter=2)"*"while main has no default route"* ]]
 	sh_node 'ip route del default dev bat0'
@@ -418,8 +418,8 @@ both_ways() {
 	[ "$(seen home plain4)" -eq 0 ]
 	[ "$(seen mesh marked4)" -eq 0 ]
 	# What netifd needs: the WAN's own network, and replies from its address.
-	on node ping -c 1 -W 1 "$HOME_NET::1"
-	on node ping -c 1 -W 1 192.168.77.1
+	wait_for 5 on node ping -c 1 -W 1 "$HOME_NET::1"
+	wait_for 5 on node ping -c 1 -W 1 192.168.77.1
 	on home ping -c 1 -W 1 -I "$FAR_PLAIN" "$HOME_NET::2"
 	on home ping -c 1 -W 1 -I "$FAR4_PLAIN" 192.168.77.100
 	# A table of others keeps its place, before ours.

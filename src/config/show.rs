@@ -64,6 +64,7 @@ pub fn fixed(config: &Config) -> String {
 mod tests {
     use super::*;
     use crate::config::{Group, uci};
+    use crate::scratch::Scratch;
     use std::path::PathBuf;
 
     #[test]
@@ -73,13 +74,11 @@ mod tests {
         config.redirect.include = None;
         config.routing.ipv4 = true;
         config.resolver.resolv_file = PathBuf::from("/tmp/it's here");
-        let dir = std::env::temp_dir().join(format!("gluon-wan-show.{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Scratch::new();
         for config in [Config::default(), config] {
             std::fs::write(dir.join(CONFIG_FILE), whole(&config)).unwrap();
             assert_eq!(Config::load(&dir).unwrap(), config);
         }
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -117,6 +117,7 @@ fn number(bytes: &[u8], at: usize, length: usize, order: u8) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn our_own_program_has_a_loader_or_is_static_and_a_script_is_no_elf() {
@@ -139,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_none() {
-        let path = std::env::temp_dir().join(format!("gluon-wan-elf.{}", std::process::id()));
+        let scratch = Scratch::new();
+        let path = scratch.join("program");
         for length in [4, 6, 20, 63] {
             let mut start = MAGIC.to_vec();
             start.resize(length, 0xff);
@@ -150,8 +152,6 @@ mod tests {
         whole.resize(64, 0xff);
         std::fs::write(&path, whole).unwrap();
         // A file that ends where its segments should begin.
-        let read = read(&path);
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(read.unwrap().unwrap().loader, None);
+        assert_eq!(read(&path).unwrap().unwrap().loader, None);
     }
 }

@@ -92,6 +92,7 @@ fn timestamp() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn a_line_has_priority_time_and_process() {
@@ -113,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_log_daemon_may_come_late_end_and_be_stuck() {
-        let path = std::env::temp_dir().join(format!("gluon-wan-log.{}", std::process::id()));
+        let scratch = Scratch::new();
+        let path = scratch.join("socket");
         let syslog = Syslog(Mutex::new(None));
         let send = || syslog.send_to(&path, Level::Notice, format_args!("news"));
         assert!(send().is_err());
@@ -128,7 +130,6 @@ mod tests {
         assert!(send().is_err());
         let _stuck = UnixDatagram::bind(&path).unwrap();
         let full = (0..100_000).find_map(|_| send().err());
-        std::fs::remove_file(&path).unwrap();
         assert_eq!(full.unwrap().kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -246,6 +246,7 @@ fn value<'a>(section: &'a Section, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     fn interfaces(text: &str) -> Vec<(String, bool)> {
         configured(text, &["br-wan".into()], &["cellular".into()]).unwrap()
@@ -313,10 +314,9 @@ mod tests {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        let dir = std::env::temp_dir().join(format!("gluon-wan-roots.{}", std::process::id()));
+        let dir = Scratch::new();
         let path = dir.join("file");
         let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        fs::create_dir(&dir).unwrap();
         fs::write(&path, "x").unwrap();
         mode(0o644);
         assert_eq!(read_roots(&path).unwrap(), "x");
@@ -334,9 +334,8 @@ mod tests {
         fs::hard_link(&path, dir.join("other")).unwrap();
         assert_eq!(read_roots(&path).unwrap(), "", "two names");
         fs::remove_file(dir.join("other")).unwrap();
-        std::os::unix::fs::chown(&dir, Some(65534), None).unwrap();
+        std::os::unix::fs::chown(&*dir, Some(65534), None).unwrap();
         assert_eq!(read_roots(&path).unwrap(), "", "somebody's directory");
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

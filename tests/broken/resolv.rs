@@ -7,6 +7,7 @@ use gluon_wan::resolver::servers;
 use gluon_wan::resolver::upstream::MAX_SERVERS;
 
 use super::dice::Dice;
+use crate::scratch::Scratch;
 
 /// What servers stand in good lines: those of the lab in tests/broken.bats.
 const SERVERS: [&str; 6] = [
@@ -119,11 +120,10 @@ const BAD_LINES: [&[u8]; 18] = [
 /// Checks what is read of the file. Returns the servers in use, one a line, as
 /// tests/broken/node.bash sees them.
 pub fn check(case: &Case) -> String {
-    let path = std::env::temp_dir().join(format!("gluon-wan-resolv-broken.{}", std::process::id()));
+    let scratch = Scratch::new();
+    let path = scratch.join("resolv.conf");
     std::fs::write(&path, &case.bytes).unwrap();
-    let read = servers::read(&path);
-    std::fs::remove_file(&path).unwrap();
-    let (servers, remarks) = read.unwrap();
+    let (servers, remarks) = servers::read(&path).unwrap();
 
     let whole = match case.bytes.get(..MAX_FILE) {
         Some(start) if case.bytes.len() > MAX_FILE => {

@@ -3,9 +3,11 @@
 
 #[path = "../broken/harmless.rs"]
 mod harmless;
+#[path = "../../src/scratch.rs"]
+mod scratch;
 
 use std::fmt::Write;
-use std::sync::LazyLock;
+use std::path::Path;
 use std::time::Instant;
 
 use gluon_wan::config::{CONFIG_FILE, Config, STATIC_FILE, Server, uci};
@@ -15,6 +17,7 @@ use gluon_wan::resolver::servers;
 use gluon_wan::resolver::upstream::{MAX_SERVERS, Upstream, Upstreams};
 use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::op::Message;
+use scratch::Scratch;
 
 /// The opcode's bits in the third byte of a message.
 const OPCODE: u8 = 0x78;
@@ -201,18 +204,20 @@ fn written(section: &uci::Section) -> String {
 /// Both files of a configuration, a zero byte between them: the invariants that
 /// its types promise hold, or the message names the file.
 pub fn config(bytes: &[u8]) {
-    static DIR: LazyLock<std::path::PathBuf> = LazyLock::new(|| {
-        let dir = std::env::temp_dir().join(format!("gluon-wan-fuzz.{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a directory");
-        dir
-    });
+    thread_local! {
+        static DIR: Scratch = Scratch::new();
+    }
+    DIR.with(|dir| config_in(dir, bytes));
+}
+
+fn config_in(dir: &Path, bytes: &[u8]) {
     let (own, fixed) = match bytes.iter().position(|&byte| byte == 0) {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
         None => (bytes, &[][..]),
     };
-    std::fs::write(DIR.join(CONFIG_FILE), own).expect("a file");
-    std::fs::write(DIR.join(STATIC_FILE), fixed).expect("a file");
-    match Config::load(&DIR) {
+    std::fs::write(dir.join(CONFIG_FILE), own).expect("a file");
+    std::fs::write(dir.join(STATIC_FILE), fixed).expect("a file");
+    match Config::load(dir) {
         Err(error) => assert!(error.to_string().contains(CONFIG_FILE)),
         Ok(config) => harmless::in_range(&config),
     }

@@ -7,15 +7,15 @@
 # transaction, the files of ruleset-post, those left out that are not there.
 fw4_load() {
 	{
-		cat "$ROOT/tests/fixtures/fw4-ruleset.nft"
+		cat "$LAB_REPO/tests/fixtures/fw4-ruleset.nft"
 		[ ! -e "$INCLUDE" ] || echo "include \"$INCLUDE\""
 	} >"$BATS_TEST_TMPDIR/loaded.nft"
-	inside nft -f "$BATS_TEST_TMPDIR/loaded.nft"
+	on node nft -f "$BATS_TEST_TMPDIR/loaded.nft"
 }
 
 # Deletes every table, as `fw4 flush` and so `/etc/init.d/firewall stop` does.
 fw4_flush() {
-	inside nft flush ruleset
+	on node nft flush ruleset
 }
 
 # Asserts one redirect, as it is printed.

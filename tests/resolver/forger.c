@@ -9,32 +9,14 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 
+#include "generator.h"
+
 #define LOT 64
-
-static uint64_t state;
-
-/* splitmix64, from a seed that nobody knows. */
-static uint64_t number(void)
-{
-	uint64_t z = (state += 0x9e3779b97f4a7c15);
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
-
-static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
 
 static size_t forged(uint8_t *to, long name)
 {
@@ -67,6 +49,7 @@ int main(int argc, char **argv)
 	inet_pton(AF_INET, argv[1], &server.sin_addr);
 	if (bind(fd, (struct sockaddr *)&server, sizeof(server)))
 		fail("bind");
+	/* Nobody knows the seed. */
 	if (getrandom(&state, sizeof(state), 0) != sizeof(state))
 		fail("getrandom");
 	clock_gettime(CLOCK_MONOTONIC, &start);

@@ -12,29 +12,17 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "generator.h"
+
 #define LOT 32
 /* So many datagrams fit into a socket's queue, whatever they hold. */
 #define WINDOW 64
 #define HEADER 12
-
-static uint64_t state;
-
-/* splitmix64: the same numbers for the same seed, everywhere. */
-static uint64_t number(void)
-{
-	uint64_t z = (state += 0x9e3779b97f4a7c15);
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
 
 static size_t below(size_t bound)
 {
@@ -46,12 +34,6 @@ static double now(void)
 	struct timespec time;
 	clock_gettime(CLOCK_MONOTONIC, &time);
 	return time.tv_sec + time.tv_nsec / 1e9;
-}
-
-static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
 }
 
 static int dial(const char *addr, const char *port, int type)

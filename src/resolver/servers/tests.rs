@@ -6,6 +6,7 @@ use super::*;
 use crate::resolver::local::Local;
 use crate::resolver::local::tests::local;
 use crate::resolver::upstream::MAX_SERVERS;
+use crate::scratch::Scratch;
 
 fn shown(text: &str) -> Vec<String> {
     parse(text).0.iter().map(ToString::to_string).collect()
@@ -43,11 +44,10 @@ fn what_is_not_text_names_no_server() {
 }
 
 fn read_text(text: &str) -> (Vec<Server>, Vec<String>) {
-    let path = std::env::temp_dir().join(format!("gluon-wan-resolv.{}", std::process::id()));
+    let scratch = Scratch::new();
+    let path = scratch.join("resolv.conf");
     std::fs::write(&path, text).unwrap();
-    let read = read(&path);
-    std::fs::remove_file(&path).unwrap();
-    read.unwrap()
+    read(&path).unwrap()
 }
 
 #[test]
@@ -81,8 +81,7 @@ fn with_static(servers: impl IntoIterator<Item = String>) -> Config {
 
 #[test]
 fn static_servers_stay_while_no_line_of_their_file_is_good() {
-    let dir = std::env::temp_dir().join(format!("gluon-wan-supply.{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+    let dir = Scratch::new();
     let mut supply = Supply::new(&dir, with_static(["192.0.2.1".into()]));
     let mut after = |text: &str| {
         std::fs::write(dir.join(STATIC_FILE), text).unwrap();
@@ -105,7 +104,6 @@ fn static_servers_stay_while_no_line_of_their_file_is_good() {
     );
     assert_eq!(after("config static\n"), [""; 0]);
     assert_eq!(after("config static\n list server nonsense\n"), [""; 0]);
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[test]

@@ -83,10 +83,12 @@ fn seconds() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn what_is_remembered_is_recalled_and_nothing_else() {
-        let path = std::env::temp_dir().join(format!("gluon-wan-memory.{}", std::process::id()));
+        let scratch = Scratch::new();
+        let path = scratch.join("status");
         let counts = Stopped {
             marked: 3,
             unredirected: 0,
