@@ -6,8 +6,8 @@ use nftnl::nftnl_sys::libc;
 use crate::netlink::Attrs;
 
 /// One expression.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expr {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expr<'a> {
     /// Loads something of the packet or its socket into a register.
     Load {
         /// What.
@@ -18,7 +18,7 @@ pub enum Expr {
     /// Loads data.
     Immediate {
         /// The data.
-        data: Vec<u8>,
+        data: &'a [u8],
         /// Into which register.
         register: u32,
     },
@@ -29,9 +29,9 @@ pub enum Expr {
         /// Into which.
         to: u32,
         /// Bits that stay.
-        mask: Vec<u8>,
+        mask: &'a [u8],
         /// Bits that turn.
-        xor: Vec<u8>,
+        xor: &'a [u8],
     },
     /// Goes on where the register is, or is not, this.
     Compare {
@@ -40,7 +40,7 @@ pub enum Expr {
         /// `!=`.
         inverted: bool,
         /// With what.
-        data: Vec<u8>,
+        data: &'a [u8],
     },
     /// Goes on where the register is, or is not, among a set's elements.
     Lookup {
@@ -48,10 +48,8 @@ pub enum Expr {
         register: u32,
         /// `!=`.
         inverted: bool,
-        /// The set.
-        set: String,
-        /// Its elements, none where they are not known.
-        among: Option<Vec<Vec<u8>>>,
+        /// The name of the set.
+        set: &'a [u8],
     },
     /// Goes on where the mark is, or is not, this (iptables' `-m mark`).
     MatchMark {
@@ -74,7 +72,7 @@ pub enum Expr {
         /// Bits that turn then.
         turn: u32,
     },
-    /// To a port of this host.
+    /// To a port of this host, or to another address.
     Redirect {
         /// Where the port is, none for the packet's own.
         register: Option<u32>,
@@ -83,11 +81,6 @@ pub enum Expr {
     RedirectOfIptables {
         /// The port, none for the packet's own.
         port: Option<u16>,
-    },
-    /// To another address, perhaps another port.
-    Dnat {
-        /// Where the port is, none for the packet's own.
-        register: Option<u32>,
     },
     /// Conntrack, and with it nat, does not see the packet.
     NoTrack,
@@ -100,7 +93,7 @@ pub enum Expr {
     /// Calls another chain; `goto` without coming back.
     Call {
         /// Which.
-        chain: String,
+        chain: &'a [u8],
         /// Whether it comes back.
         back: bool,
     },
@@ -139,9 +132,10 @@ pub enum Field {
 const EXPR_NAME: u16 = 1;
 const EXPR_DATA: u16 = 2;
 
-impl Expr {
+impl<'a> Expr<'a> {
     /// Decodes one.
-    pub fn read(expr: Attrs) -> Self {
+    #[must_use]
+    pub fn read(expr: Attrs<'a>) -> Self {
         let data = expr.nest(EXPR_DATA);
         match expr.name(EXPR_NAME).unwrap_or_default() {
             b"meta" => meta(data),
@@ -155,7 +149,7 @@ impl Expr {
                 register: data.u32(1),
             },
             // NFT_NAT_DNAT, NFTA_NAT_REG_PROTO_MIN.
-            b"nat" if data.u32(1) == Some(1) => Self::Dnat {
+            b"nat" if data.u32(1) == Some(1) => Self::Redirect {
                 register: data.u32(5),
             },
             b"notrack" => Self::NoTrack,
@@ -168,7 +162,7 @@ impl Expr {
     }
 }
 
-fn meta(data: Attrs) -> Expr {
+fn meta(data: Attrs<'_>) -> Expr<'_> {
     // NFTA_META_DREG, NFTA_META_KEY, NFTA_META_SREG.
     let what = match data.u32(2).map(|key| key as libc::c_int) {
         Some(libc::NFT_META_MARK) => Some(Field::Mark),
@@ -188,7 +182,7 @@ fn meta(data: Attrs) -> Expr {
     }
 }
 
-fn payload(data: Attrs) -> Expr {
+fn payload(data: Attrs<'_>) -> Expr<'_> {
     // NFTA_PAYLOAD_DREG, _BASE, _OFFSET, _LEN.
     const NETWORK: u32 = 1;
     const TRANSPORT: u32 = 2;
@@ -208,7 +202,7 @@ fn payload(data: Attrs) -> Expr {
     }
 }
 
-fn conntrack(data: Attrs) -> Expr {
+fn conntrack(data: Attrs<'_>) -> Expr<'_> {
     // NFTA_CT_DREG, _KEY, _SREG; NFT_CT_MARK.
     match (data.u32(1), data.u32(2), data.u32(4)) {
         (Some(register), Some(3), _) => Expr::Load {
@@ -220,36 +214,32 @@ fn conntrack(data: Attrs) -> Expr {
     }
 }
 
-fn immediate(data: Attrs) -> Expr {
+fn immediate(data: Attrs<'_>) -> Expr<'_> {
     // NFTA_IMMEDIATE_DREG, _DATA; NFTA_DATA_VALUE, NFTA_DATA_VERDICT;
     // NFTA_VERDICT_CODE, NFTA_VERDICT_CHAIN.
     let value = data.nest(2);
     if let (Some(register), Some(bytes)) = (data.u32(1), value.get(1)) {
-        let data = bytes.to_vec();
-        return Expr::Immediate { data, register };
+        return Expr::Immediate {
+            data: bytes,
+            register,
+        };
     }
     let verdict = value.nest(2);
-    let chain = || String::from_utf8_lossy(verdict.name(2).unwrap_or_default()).into_owned();
+    let chain = verdict.name(2).unwrap_or_default();
     match verdict.u32(1).map(u32::cast_signed) {
         Some(libc::NF_DROP) => Expr::Drop,
         Some(libc::NF_ACCEPT) => Expr::Accept,
         Some(libc::NFT_RETURN) => Expr::Return,
-        Some(libc::NFT_JUMP) => Expr::Call {
-            chain: chain(),
-            back: true,
-        },
-        Some(libc::NFT_GOTO) => Expr::Call {
-            chain: chain(),
-            back: false,
-        },
+        Some(libc::NFT_JUMP) => Expr::Call { chain, back: true },
+        Some(libc::NFT_GOTO) => Expr::Call { chain, back: false },
         Some(libc::NFT_CONTINUE) => Expr::Nothing,
         _ => Expr::Unknown { register: None },
     }
 }
 
-fn bitwise(data: Attrs) -> Expr {
+fn bitwise(data: Attrs<'_>) -> Expr<'_> {
     // NFTA_BITWISE_SREG, _DREG, _LEN, _MASK, _XOR, _OP.
-    let bytes = |kind| data.nest(kind).get(1).map(<[u8]>::to_vec);
+    let bytes = |kind| data.nest(kind).get(1);
     match (data.u32(1), data.u32(2), bytes(4), bytes(5), data.u32(6)) {
         (Some(from), Some(to), Some(mask), Some(xor), None | Some(0)) => Expr::Bitwise {
             from,
@@ -261,51 +251,45 @@ fn bitwise(data: Attrs) -> Expr {
     }
 }
 
-fn compare(data: Attrs) -> Expr {
+fn compare(data: Attrs<'_>) -> Expr<'_> {
     // NFTA_CMP_SREG, _OP, _DATA; NFT_CMP_EQ, NFT_CMP_NEQ.
     match (data.u32(1), data.u32(2), data.nest(3).get(1)) {
         (Some(register), Some(op @ 0..=1), Some(bytes)) => Expr::Compare {
             register,
             inverted: op == 1,
-            data: bytes.to_vec(),
+            data: bytes,
         },
         _ => Expr::Unknown { register: None },
     }
 }
 
-fn lookup(data: Attrs) -> Expr {
+fn lookup(data: Attrs<'_>) -> Expr<'_> {
     // NFTA_LOOKUP_SET, _SREG, _DREG, _SET_ID, _FLAGS. With a target register it is a map.
     match (data.name(1), data.u32(2), data.u32(3)) {
         (Some(set), Some(register), None) => Expr::Lookup {
             register,
             inverted: data.u32(5).unwrap_or(0) & 1 != 0,
-            set: String::from_utf8_lossy(set).into_owned(),
-            among: None,
+            set,
         },
         (_, _, register) => Expr::Unknown { register },
     }
 }
 
-/// iptables' matches, of which the data is a struct of the machine.
-fn iptables_match(data: Attrs) -> Expr {
+/// A number of an iptables extension, whose data is a struct of the machine.
+fn word(info: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn iptables_match(data: Attrs<'_>) -> Expr<'_> {
     // NFTA_MATCH_NAME, _REV, _INFO.
-    let word = |at: usize| {
-        let bytes = data.get(3)?.get(at..at + 4)?;
-        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
-    };
-    match (data.name(1), data.u32(2)) {
-        (Some(b"comment"), _) => Expr::Nothing,
+    let info = data.get(3).unwrap_or_default();
+    match (data.name(1), data.u32(2), word(info, 0), word(info, 4)) {
+        (Some(b"comment"), ..) => Expr::Nothing,
         // struct xt_mark_mtinfo1.
-        (Some(b"mark"), Some(1)) => match (word(0), word(4)) {
-            (Some(value), Some(mask)) => Expr::MatchMark {
-                value,
-                mask,
-                inverted: data
-                    .get(3)
-                    .and_then(|info| info.get(8))
-                    .is_some_and(|&not| not != 0),
-            },
-            _ => Expr::Unknown { register: None },
+        (Some(b"mark"), Some(1), Some(value), Some(mask)) => Expr::MatchMark {
+            value,
+            mask,
+            inverted: info.get(8).is_some_and(|&not| not != 0),
         },
         _ => Expr::Unknown { register: None },
     }
@@ -319,30 +303,20 @@ fn port_of_range(info: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes(bytes)).filter(|&port| port != 0)
 }
 
-fn iptables_target(data: Attrs) -> Expr {
+fn iptables_target(data: Attrs<'_>) -> Expr<'_> {
     // NFTA_TARGET_NAME, _REV, _INFO.
-    let word = |at: usize| {
-        let bytes = data.get(3)?.get(at..at + 4)?;
-        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
-    };
+    let info = data.get(3).unwrap_or_default();
     match (data.name(1), data.u32(2)) {
         // struct xt_mark_tginfo2: mark, mask.
-        (Some(b"MARK"), Some(2)) => match (word(0), word(4)) {
+        (Some(b"MARK"), Some(2)) => match (word(info, 0), word(info, 4)) {
             (Some(turn), Some(clear)) => Expr::ChangeMark { clear, turn },
             _ => Expr::Unknown { register: None },
         },
         (Some(b"REDIRECT" | b"DNAT"), _) => Expr::RedirectOfIptables {
-            port: port_of_range(data.get(3).unwrap_or_default()),
+            port: port_of_range(info),
         },
         // struct xt_ct_target_info: flags, of which 1 is XT_CT_NOTRACK.
-        (Some(b"CT"), _)
-            if data
-                .get(3)
-                .and_then(|info| info.first())
-                .is_some_and(|flags| flags & 1 != 0) =>
-        {
-            Expr::NoTrack
-        }
+        (Some(b"CT"), _) if info.first().is_some_and(|flags| flags & 1 != 0) => Expr::NoTrack,
         (Some(b"NOTRACK"), _) => Expr::NoTrack,
         (Some(b"REJECT"), _) => Expr::Drop,
         _ => Expr::Nothing,

@@ -1,14 +1,14 @@
 //! Leads a packet through the rules of others and notes what is done to it: pure.
 
 use super::expr::{Expr, Field};
-use super::{Base, Place, Rule, Ruleset};
+use super::{Base, OUTPUT, Place, Rule, Ruleset};
 
 /// As deep as nf_tables itself goes (NFT_JUMP_STACK_SIZE).
 const MAX_DEPTH: usize = 16;
 /// A ruleset of more rules than this is not followed to its end.
 const MAX_RULES: usize = 20_000;
-/// The 16 registers of 4 bytes, which four of 16 bytes share.
-const REGISTERS: usize = 16;
+/// The bytes of all registers: 16 of 4, which four of 16 share.
+const REGISTERS: usize = 64;
 
 /// A packet that this node sends. What is not known is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +38,16 @@ pub struct Deed {
     pub what: What,
     /// Whether that is certain: all that the rule asks for is known, and fits.
     pub certain: bool,
-    /// The chain that the kernel runs.
-    pub base: Base,
-    /// The chain that the rule is in.
-    pub place: Place,
+    /// Whether that happens before the way is found: at the hook output.
+    pub in_output: bool,
+    /// The priority of the chain that the kernel runs.
+    pub priority: i32,
+    /// Family of the rule's table (NFPROTO_*).
+    pub family: u8,
+    /// Its table.
+    pub table: String,
+    /// Its chain.
+    pub chain: String,
     /// Its handle.
     pub handle: u64,
 }
@@ -71,10 +77,10 @@ pub fn walk(ruleset: &Ruleset, packet: &Packet) -> Vec<Deed> {
     };
     for base in &ruleset.bases {
         let inet = nftnl::nftnl_sys::libc::NFPROTO_INET as u8;
-        if ![inet, packet.family].contains(&base.place.0) {
+        if ![inet, packet.family].contains(&base.place.family) {
             continue;
         }
-        if walk.chain(base, &base.place.2, true, 0) == End::Dropped {
+        if walk.chain(base, base.place.name, true, 0) == End::Dropped {
             break;
         }
     }
@@ -82,7 +88,7 @@ pub fn walk(ruleset: &Ruleset, packet: &Packet) -> Vec<Deed> {
 }
 
 struct Walk<'a> {
-    ruleset: &'a Ruleset,
+    ruleset: &'a Ruleset<'a>,
     packet: &'a Packet,
     mark: Option<u32>,
     rules: usize,
@@ -103,8 +109,8 @@ enum End {
 /// Where in the ruleset the packet is.
 #[derive(Clone, Copy)]
 struct At<'a> {
-    base: &'a Base,
-    place: &'a Place,
+    base: &'a Base<'a>,
+    place: Place<'a>,
     handle: u64,
     /// Whether it is certain that it comes here.
     certain: bool,
@@ -112,20 +118,20 @@ struct At<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn chain(&mut self, base: &'a Base, name: &str, certain: bool, depth: usize) -> End {
-        let place = (base.place.0, base.place.1.clone(), name.to_owned());
+    fn chain(&mut self, base: &'a Base<'a>, name: &[u8], certain: bool, depth: usize) -> End {
+        let place = Place { name, ..base.place };
         let ruleset = self.ruleset;
-        let Some((place, rules)) = ruleset.rules.get_key_value(&place) else {
+        let Some(chain) = ruleset.chains.iter().find(|one| one.place == place) else {
             return End::Through;
         };
-        for rule in rules {
+        for rule in &chain.rules {
             self.rules += 1;
             if depth >= MAX_DEPTH || self.rules > MAX_RULES {
                 break;
             }
             let at = At {
                 base,
-                place,
+                place: chain.place,
                 handle: rule.handle,
                 certain,
                 depth,
@@ -138,26 +144,21 @@ impl<'a> Walk<'a> {
     }
 
     /// None: on with the next rule.
-    fn rule(&mut self, mut at: At<'a>, rule: &'a Rule) -> Option<End> {
+    fn rule(&mut self, mut at: At<'a>, rule: &'a Rule<'a>) -> Option<End> {
         let mut registers = Registers::default();
-        for expr in &rule.exprs {
-            let matches = match self.condition(expr, &registers) {
-                Some(matches) => matches,
+        for &expr in &rule.exprs {
+            match self.condition(at, expr, &registers) {
+                Some(Some(true)) => {}
+                Some(Some(false)) => return None,
+                Some(None) => at.certain = false,
+                None if self.load(expr, &mut registers) => {}
                 None => {
-                    if self.load(expr, &mut registers) {
-                        continue;
-                    }
+                    let end = self.deed(at, expr, &registers);
                     // What may not have happened ends nothing.
-                    match self.deed(at, expr, &registers).filter(|_| at.certain) {
-                        Some(end) => return Some(end),
-                        None => continue,
+                    if at.certain && end.is_some() {
+                        return end;
                     }
                 }
-            };
-            match matches {
-                Some(true) => {}
-                Some(false) => return None,
-                None => at.certain = false,
             }
         }
         None
@@ -165,56 +166,62 @@ impl<'a> Walk<'a> {
 
     /// Whether the packet fulfils it, if that can be told; none where it is no
     /// condition.
-    fn condition(&self, expr: &Expr, registers: &Registers) -> Option<Option<bool>> {
+    fn condition(&self, at: At, expr: Expr, registers: &Registers) -> Option<Option<bool>> {
         Some(match expr {
             Expr::Compare {
                 register,
                 inverted,
                 data,
             } => {
-                let value = registers.get(*register, data.len());
-                value.map(|value| (value == *data) != *inverted)
+                let value = registers.get(register, data.len());
+                value.map(|value| (value == data) != inverted)
             }
             Expr::Lookup {
                 register,
                 inverted,
-                among,
-                ..
-            } => among.as_ref().and_then(|among| {
-                let length = among.first().map_or(0, Vec::len);
-                let value = registers.get(*register, length)?;
-                Some(among.contains(&value) != *inverted)
-            }),
+                set,
+            } => {
+                let place = Place {
+                    name: set,
+                    ..at.place
+                };
+                let set = self.ruleset.sets.iter().find(|set| set.place == place);
+                set.and_then(|set| {
+                    let length = set.elements.first().map_or(0, |key| key.len());
+                    let value = registers.get(register, length)?;
+                    Some(set.elements.contains(&value) != inverted)
+                })
+            }
             Expr::MatchMark {
                 value,
                 mask,
                 inverted,
-            } => self.mark.map(|mark| (mark & mask == *value) != *inverted),
+            } => self.mark.map(|mark| (mark & mask == value) != inverted),
             Expr::Unknown { register: None } => None,
             _ => return None,
         })
     }
 
     /// Fills a register; false where it does something else.
-    fn load(&self, expr: &Expr, registers: &mut Registers) -> bool {
+    fn load(&self, expr: Expr, registers: &mut Registers) -> bool {
         match expr {
-            Expr::Load { what, register } => registers.set(*register, self.field(*what)),
-            Expr::Immediate { data, register } => registers.set(*register, Some(data.clone())),
+            Expr::Load { what, register } => registers.set(register, self.field(what).as_deref()),
+            Expr::Immediate { data, register } => registers.set(register, Some(data)),
             Expr::Bitwise {
                 from,
                 to,
                 mask,
                 xor,
             } => {
-                let value = registers.get(*from, mask.len()).map(|value| {
-                    let bits = value.iter().zip(mask).zip(xor);
-                    bits.map(|((byte, mask), xor)| byte & mask ^ xor).collect()
-                });
-                registers.set(*to, value);
+                let mut value = registers.get(from, mask.len()).map(<[u8]>::to_vec);
+                for (byte, (mask, xor)) in value.iter_mut().flatten().zip(mask.iter().zip(xor)) {
+                    *byte = *byte & mask ^ xor;
+                }
+                registers.set(to, value.as_deref());
             }
             Expr::Unknown {
                 register: Some(register),
-            } => registers.set(*register, None),
+            } => registers.set(register, None),
             Expr::Nothing => {}
             _ => return false,
         }
@@ -222,18 +229,18 @@ impl<'a> Walk<'a> {
     }
 
     /// What it does to the packet, and whether that ends the chain.
-    fn deed(&mut self, at: At<'a>, expr: &'a Expr, registers: &Registers) -> Option<End> {
-        let port = |register: &Option<u32>| {
-            let bytes = registers.get((*register)?, 2)?;
+    fn deed(&mut self, at: At<'a>, expr: Expr, registers: &Registers) -> Option<End> {
+        let port = |register: Option<u32>| {
+            let bytes = registers.get(register?, 2)?;
             Some(u16::from_be_bytes(bytes.try_into().ok()?))
         };
         match expr {
-            Expr::Redirect { register } | Expr::Dnat { register } => {
+            Expr::Redirect { register } => {
                 self.note(at, What::Redirect(port(register)));
                 Some(End::Accepted)
             }
             Expr::RedirectOfIptables { port } => {
-                self.note(at, What::Redirect(*port));
+                self.note(at, What::Redirect(port));
                 Some(End::Accepted)
             }
             Expr::NoTrack => {
@@ -241,7 +248,7 @@ impl<'a> Walk<'a> {
                 None
             }
             Expr::SetMark { register } => {
-                let mark = registers.get(*register, 4);
+                let mark = registers.get(register, 4);
                 let mark = mark.and_then(|bytes| Some(u32::from_ne_bytes(bytes.try_into().ok()?)));
                 self.set_mark(at, mark)
             }
@@ -256,7 +263,7 @@ impl<'a> Walk<'a> {
             Expr::Return => Some(End::Through),
             Expr::Call { chain, back } => {
                 match self.chain(at.base, chain, at.certain, at.depth + 1) {
-                    End::Through if *back => None,
+                    End::Through if back => None,
                     end => Some(end),
                 }
             }
@@ -265,11 +272,15 @@ impl<'a> Walk<'a> {
     }
 
     fn note(&mut self, at: At, what: What) {
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         self.deeds.push(Deed {
             what,
             certain: at.certain,
-            base: at.base.clone(),
-            place: at.place.clone(),
+            in_output: at.base.hook == OUTPUT,
+            priority: at.base.priority,
+            family: at.place.family,
+            table: text(at.place.table),
+            chain: text(at.place.name),
             handle: at.handle,
         });
     }
@@ -285,66 +296,73 @@ impl<'a> Walk<'a> {
     /// What is known of the packet, as nf_tables puts it into a register.
     fn field(&self, what: Field) -> Option<Vec<u8>> {
         let packet = self.packet;
-        let number = |number: u32| number.to_ne_bytes().to_vec();
-        match what {
-            Field::Mark => self.mark.map(number),
-            Field::Uid => packet.uid.map(number),
-            Field::Gid => packet.gid.map(number),
+        let bytes = match what {
+            Field::Mark => self.mark?.to_ne_bytes(),
+            Field::Uid => packet.uid?.to_ne_bytes(),
+            Field::Gid => packet.gid?.to_ne_bytes(),
             // 4 bytes, of which the first counts.
-            Field::Family => Some(vec![packet.family, 0, 0, 0]),
-            Field::Protocol => Some(vec![packet.protocol, 0, 0, 0]),
-            Field::Device => packet.device.as_ref().map(|name| {
-                let mut bytes = name.clone().into_bytes();
+            Field::Family => [packet.family, 0, 0, 0],
+            Field::Protocol => [packet.protocol, 0, 0, 0],
+            Field::Device => {
+                let mut bytes = packet.device.clone()?.into_bytes();
                 bytes.resize(16, 0);
-                bytes
-            }),
+                return Some(bytes);
+            }
             // The ports are where they are in TCP and UDP alike.
-            Field::Transport(2, 2) => Some([packet.port.to_be_bytes(), [0; 2]].concat()),
-            Field::Transport(..) => None,
-            Field::FlowMark => Some(number(0)),
-            Field::Destination => packet.destination.clone(),
+            Field::Transport(2, 2) => {
+                let [high, low] = packet.port.to_be_bytes();
+                [high, low, 0, 0]
+            }
+            Field::Transport(..) => return None,
+            Field::FlowMark => [0; 4],
+            Field::Destination => return packet.destination.clone(),
+        };
+        Some(bytes.to_vec())
+    }
+}
+
+/// The registers, byte by byte, and which of these are known.
+struct Registers {
+    bytes: [u8; REGISTERS],
+    known: [bool; REGISTERS],
+}
+
+impl Default for Registers {
+    fn default() -> Self {
+        Self {
+            bytes: [0; REGISTERS],
+            known: [false; REGISTERS],
         }
     }
 }
 
-/// Registers, by words of 4 bytes.
-#[derive(Default)]
-struct Registers([Option<[u8; 4]>; REGISTERS]);
-
 impl Registers {
-    /// The first word of a register: 1 to 4 are of 16 bytes, from 8 on of 4
+    /// The first byte of a register: 1 to 4 are of 16 bytes, from 8 on of 4
     /// (NFT_REG_1, NFT_REG32_00).
     fn first(register: u32) -> usize {
         match register {
-            0..=4 => register.saturating_sub(1) as usize * 4,
-            _ => register.saturating_sub(8) as usize,
+            0..=4 => register.saturating_sub(1) as usize * 16,
+            _ => register.saturating_sub(8) as usize * 4,
         }
     }
 
-    fn set(&mut self, register: u32, value: Option<Vec<u8>>) {
-        let words = self.0.iter_mut().skip(Self::first(register));
-        match value {
-            None => {
-                for word in words.take(4) {
-                    *word = None;
-                }
-            }
-            Some(value) => {
-                for (word, bytes) in words.zip(value.chunks(4)) {
-                    let mut whole = [0; 4];
-                    whole[..bytes.len()].copy_from_slice(bytes);
-                    *word = Some(whole);
-                }
-            }
+    /// What is not known may be as long as a register is.
+    fn set(&mut self, register: u32, value: Option<&[u8]>) {
+        let length = value.map_or(16, |value| value.len().next_multiple_of(4));
+        let registers = self.bytes.iter_mut().zip(&mut self.known);
+        let written = registers.skip(Self::first(register)).take(length);
+        for (at, (byte, known)) in written.enumerate() {
+            *byte = value.and_then(|value| value.get(at).copied()).unwrap_or(0);
+            *known = value.is_some();
         }
     }
 
-    fn get(&self, register: u32, length: usize) -> Option<Vec<u8>> {
-        let words = self.0.iter().skip(Self::first(register));
-        let words: Option<Vec<[u8; 4]>> = words.take(length.div_ceil(4)).copied().collect();
-        let mut bytes = words?.concat();
-        bytes.truncate(length);
-        (bytes.len() == length).then_some(bytes)
+    fn get(&self, register: u32, length: usize) -> Option<&[u8]> {
+        let first = Self::first(register);
+        let range = first..first.checked_add(length)?;
+        let known = self.known.get(range.clone())?;
+        known.iter().all(|&known| known).then_some(())?;
+        self.bytes.get(range)
     }
 }
 

@@ -102,8 +102,6 @@ pub enum Whereto {
 pub struct Done {
     /// What the packet is for.
     pub purpose: Purpose,
-    /// The mark that it had.
-    pub mark: u32,
     /// What is done to it, and by which rule.
     pub deed: Deed,
 }

@@ -1,7 +1,7 @@
 //! A packet through rules as nf_tables has them.
 
 use super::*;
-use crate::ruleset::OUTPUT;
+use crate::ruleset::{Chain, Set};
 
 const INET: u8 = 1;
 
@@ -18,49 +18,64 @@ fn packet() -> Packet {
     }
 }
 
-fn place(chain: &str) -> Place {
-    (INET, "x".into(), chain.into())
+fn place(name: &str) -> Place<'_> {
+    Place {
+        family: INET,
+        table: b"x",
+        name: name.as_bytes(),
+    }
+}
+
+/// For as long as the tests run.
+fn kept(bytes: &[u8]) -> &'static [u8] {
+    bytes.to_vec().leak()
 }
 
 /// A base chain `out`, and others, each of rules.
-fn ruleset(chains: &[(&str, Vec<Vec<Expr>>)]) -> Ruleset {
-    let rules = chains.iter().map(|(name, rules)| {
+fn ruleset<'a>(chains: &'a [(&str, Vec<Vec<Expr<'a>>>)]) -> Ruleset<'a> {
+    let chains = chains.iter().map(|(name, rules)| {
         let numbered = rules.iter().zip(1..);
         let rules = numbered.map(|(exprs, handle)| Rule {
             handle,
             exprs: exprs.clone(),
         });
-        (place(name), rules.collect())
+        Chain {
+            place: place(name),
+            rules: rules.collect(),
+        }
     });
     Ruleset {
         bases: vec![Base {
             place: place("out"),
-            kind: "nat".into(),
             hook: OUTPUT,
             priority: -100,
         }],
-        rules: rules.collect(),
+        chains: chains.collect(),
+        sets: vec![Set {
+            place: place("s"),
+            elements: vec![kept(&853u16.to_be_bytes()), kept(&53u16.to_be_bytes())],
+        }],
     }
 }
 
-fn load(what: Field) -> Expr {
+fn load(what: Field) -> Expr<'static> {
     Expr::Load { what, register: 1 }
 }
 
-fn is(data: &[u8]) -> Expr {
+fn is(data: &[u8]) -> Expr<'static> {
     Expr::Compare {
         register: 1,
         inverted: false,
-        data: data.to_vec(),
+        data: kept(data),
     }
 }
 
-fn port(port: u16) -> [Expr; 2] {
+fn port(port: u16) -> [Expr<'static>; 2] {
     [load(Field::Transport(2, 2)), is(&port.to_be_bytes())]
 }
 
-fn redirect(to: u16) -> [Expr; 2] {
-    let data = [to.to_be_bytes().as_slice(), &[0, 0]].concat();
+fn redirect(to: u16) -> [Expr<'static>; 2] {
+    let data = kept(&[to.to_be_bytes().as_slice(), &[0, 0]].concat());
     let register = Some(1);
     [
         Expr::Immediate { data, register: 1 },
@@ -107,20 +122,19 @@ fn what_may_happen_ends_nothing() {
 
 #[test]
 fn sets_and_unknown_registers() {
-    let among = |keys: Option<&[u16]>, inverted| Expr::Lookup {
+    let among = |set: &'static str, inverted| Expr::Lookup {
         register: 1,
         inverted,
-        set: "s".into(),
-        among: keys.map(|keys| keys.iter().map(|key| key.to_be_bytes().to_vec()).collect()),
+        set: set.as_bytes(),
     };
     let rule = |lookup| vec![load(Field::Transport(2, 2)), lookup, Expr::NoTrack];
     assert_eq!(
-        of(vec![rule(among(Some(&[853, 53]), false))]),
+        of(vec![rule(among("s", false))]),
         [(What::NoTrack, true, 1)]
     );
-    assert_eq!(of(vec![rule(among(Some(&[853, 53]), true))]), []);
+    assert_eq!(of(vec![rule(among("s", true))]), []);
     assert_eq!(
-        of(vec![rule(among(None, false))]),
+        of(vec![rule(among("of ranges", false))]),
         [(What::NoTrack, false, 1)]
     );
     let overwritten = vec![
@@ -135,7 +149,7 @@ fn sets_and_unknown_registers() {
 #[test]
 fn marks_are_followed() {
     let set = |mark: u32| {
-        let data = mark.to_ne_bytes().to_vec();
+        let data = kept(&mark.to_ne_bytes());
         vec![
             Expr::Immediate { data, register: 1 },
             Expr::SetMark { register: 1 },
@@ -147,8 +161,8 @@ fn marks_are_followed() {
             Expr::Bitwise {
                 from: 1,
                 to: 1,
-                mask: mask.to_ne_bytes().to_vec(),
-                xor: xor.to_ne_bytes().to_vec(),
+                mask: kept(&mask.to_ne_bytes()),
+                xor: kept(&xor.to_ne_bytes()),
             },
             Expr::SetMark { register: 1 },
         ]
@@ -199,9 +213,9 @@ fn marks_are_followed() {
 
 #[test]
 fn chains_call_chains_and_loops_end() {
-    let call = |chain: &str, back| {
+    let call = |chain: &'static str, back| {
         vec![Expr::Call {
-            chain: chain.into(),
+            chain: chain.as_bytes(),
             back,
         }]
     };
@@ -221,7 +235,8 @@ fn chains_call_chains_and_loops_end() {
 
 #[test]
 fn other_families_are_not_ours() {
-    let mut rules = ruleset(&[("out", vec![vec![Expr::NoTrack]])]);
-    rules.bases[0].place.0 = 10;
+    let chains = [("out", vec![vec![Expr::NoTrack]])];
+    let mut rules = ruleset(&chains);
+    rules.bases[0].place.family = 10;
     assert_eq!(walk(&rules, &packet()), []);
 }

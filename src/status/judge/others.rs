@@ -6,7 +6,6 @@ use nftnl::nftnl_sys::libc;
 
 use super::Verdict;
 use crate::config::Mark;
-use crate::ruleset::OUTPUT;
 use crate::ruleset::walk::{Deed, What};
 use crate::status::facts::{Done, Facts, Purpose};
 
@@ -49,13 +48,12 @@ enum Weight {
 fn harm(done: &Done, port: u16, mark: Mark) -> Option<(Weight, String)> {
     use Weight::{Leak, Note, Problem};
     let Done { purpose, deed, .. } = done;
-    let is_output = deed.base.hook == OUTPUT;
     let has_mark = |new: u32| new & mark.mask == mark.value;
     let (weight, what) = match (purpose, deed.what, deed.certain) {
         // Ours, in other words: what Gluon has for firewall3.
         (_, What::Redirect(Some(to)), _) if to == port => return None,
         (Purpose::Lookup { .. }, What::Redirect(_), true)
-            if is_output && deed.base.priority <= REDIRECT =>
+            if deed.in_output && deed.priority <= REDIRECT =>
         {
             (
                 Problem,
@@ -84,7 +82,7 @@ fn harm(done: &Done, port: u16, mark: Mark) -> Option<(Weight, String)> {
             (Problem, "drops what the resolver asks the WAN's servers")
         }
         (Purpose::Query { separated: true }, What::Mark(Some(new)), true) if !has_mark(new) => {
-            match is_output && deed.base.priority < RESTORE {
+            match deed.in_output && deed.priority < RESTORE {
                 true => (Note, "takes the mark from packets; gluon-wan gives it back"),
                 false => (Problem, "takes the mark from packets for the WAN"),
             }
@@ -103,8 +101,8 @@ struct Advice<'a>(&'a Deed);
 
 impl Display for Advice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (number, table, _) = &self.0.place;
-        match self.0.what {
+        let Deed { table, what, .. } = self.0;
+        match what {
             What::Mark(_) => f.write_str(
                 "have it leave the bits of `option mark` alone (`meta mark set meta mark and … xor \
                  …`), or choose another `option mark`",
@@ -113,14 +111,14 @@ impl Display for Advice<'_> {
                 f,
                 "except packets with the mark, and the groups of `list group`: `nft -a list table \
                  {} {table}`",
-                family(*number)
+                family(self.0)
             ),
         }
     }
 }
 
-fn family(number: u8) -> &'static str {
-    match i32::from(number) {
+fn family(deed: &Deed) -> &'static str {
+    match i32::from(deed.family) {
         libc::NFPROTO_INET => "inet",
         libc::NFPROTO_IPV4 => "ip",
         libc::NFPROTO_IPV6 => "ip6",
@@ -133,9 +131,8 @@ struct Place<'a>(&'a Deed);
 
 impl Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (number, table, chain) = &self.0.place;
-        let handle = self.0.handle;
-        let family = family(*number);
+        let Deed { table, chain, .. } = self.0;
+        let (family, handle) = (family(self.0), self.0.handle);
         write!(f, "table {family} {table}, chain {chain} (rule {handle})")
     }
 }

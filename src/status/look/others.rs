@@ -6,10 +6,8 @@ use nftnl::nftnl_sys::libc;
 
 use crate::config::{Config, Server};
 use crate::routing::route::Family;
-use crate::ruleset::{
-    self,
-    walk::{Packet, walk},
-};
+use crate::ruleset::walk::{Packet, walk};
+use crate::ruleset::{self, Ruleset};
 use crate::status::facts::{Done, Purpose, Seen};
 
 const UDP: u8 = libc::IPPROTO_UDP as u8;
@@ -28,15 +26,13 @@ pub fn others(
     gid: Option<u32>,
     uid: Option<u32>,
 ) -> Seen<Vec<Done>> {
-    let ruleset = ruleset::read().map_err(|refused| refused.to_string())?;
+    let messages = ruleset::read().map_err(|refused| refused.to_string())?;
+    let ruleset = Ruleset::of(&messages);
     let mut done = Vec::new();
     for (purpose, packet) in packets(config, device, servers, gid, uid) {
-        let deeds = walk(&ruleset, &packet).into_iter();
-        done.extend(deeds.map(|deed| Done {
-            purpose,
-            mark: packet.mark,
-            deed,
-        }));
+        for deed in walk(&ruleset, &packet) {
+            done.push(Done { purpose, deed });
+        }
     }
     Ok(done)
 }

@@ -1,32 +1,23 @@
 //! What others' rules do is a problem only where it does harm.
 
 use super::*;
-use crate::ruleset::{Base, POSTROUTING};
 use crate::status::judge::{judge, tests::healthy};
 
 const LOOKUP: Purpose = Purpose::Lookup { tcp: true };
 const QUERY: Purpose = Purpose::Query { separated: true };
 
 fn done(purpose: Purpose, what: What, certain: bool, priority: i32) -> Done {
-    let place = (1, "proxy".to_owned(), "out".to_owned());
-    let base = Base {
-        place: place.clone(),
-        kind: "nat".into(),
-        hook: OUTPUT,
-        priority,
-    };
     let deed = Deed {
         what,
         certain,
-        base,
-        place,
+        in_output: true,
+        priority,
+        family: 1,
+        table: "proxy".into(),
+        chain: "out".into(),
         handle: 4,
     };
-    Done {
-        purpose,
-        mark: 0,
-        deed,
-    }
+    Done { purpose, deed }
 }
 
 fn verdict(done: Vec<Done>) -> Verdict {
@@ -107,7 +98,7 @@ fn marks() {
     note("gluon-wan gives it back", done(QUERY, gone, true, -150));
     problem("takes the mark", done(QUERY, gone, true, 501));
     let mut late = done(QUERY, gone, true, -150);
-    late.deed.base.hook = POSTROUTING;
+    late.deed.in_output = false;
     problem("takes the mark", late);
     nothing(done(QUERY, What::Mark(Some(0x11)), true, -150));
     nothing(done(Purpose::Query { separated: false }, gone, true, -150));
