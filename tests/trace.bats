@@ -4,6 +4,8 @@
 bats_require_minimum_version 1.5.0
 load lab/lab
 
+SCHEMA=$BATS_TEST_DIRNAME/../docs/trace.schema.json
+
 setup_file() {
 	lab_up
 }
@@ -31,6 +33,16 @@ trace() {
 	gluon_wan trace "$@"
 }
 
+# json NAME: trace --json; valid by the schema.
+json() {
+	local out status=0
+	out=$(gluon_wan trace --json "$1") || status=$?
+	# Debian's own Python, which the package of the module is for.
+	PYTHONWARNINGS=ignore /usr/bin/python3 -m jsonschema -i <(cat <<<"$out") "$SCHEMA" || return 99
+	cat <<<"$out"
+	return $status
+}
+
 # fault TEXT [NAME]: trace fails, and the one fault has TEXT, in JSON too.
 fault() {
 	run -1 trace "${2-$VPN_NAME}"
@@ -38,7 +50,7 @@ fault() {
 		printf '%s\n' "expected: $1" "$output"
 		return 1
 	fi
-	run -1 trace --json "${2-$VPN_NAME}"
+	run -1 json "${2-$VPN_NAME}"
 	jq -e --arg text "$1" '.works == false and (.fault | test($text))' <<<"$output"
 }
 
@@ -57,7 +69,7 @@ fault() {
 		grep -q "$fact" <<<"$output" || { printf '%s\n' "$fact" "$output"; false; }
 	done
 	run ! grep '^  !' <<<"$output"
-	run -0 trace --json "$VPN_NAME."
+	run -0 json "$VPN_NAME."
 	jq -e --arg addr "$VPN_IP6" '.works and .fault == null and .redirected > 0
 		and any(.servers[]; .asked > 0 and .way.device == "br-wan" and (.replies | length) == 2)
 		and any(.answers[]; .address == $addr and .way.device == "br-wan")' <<<"$output"

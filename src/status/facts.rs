@@ -23,17 +23,17 @@ pub struct Facts {
     /// The WAN devices of the configuration, in its order.
     pub devices: Seen<Vec<Device>>,
     /// The groups of the configuration, in its order.
-    pub groups: Vec<Group>,
+    pub groups: Vec<FoundGroup>,
     /// Redirect and resolver share it.
     pub port: u16,
     /// The redirect table in the kernel.
-    pub table: Seen<Table>,
+    pub table: Seen<TableState>,
     /// None where the configuration wants none.
     pub include: Option<Include>,
     /// Rules and routes, wanted and present.
     pub routing: Seen<Difference>,
     /// Which ways packets would take.
-    pub ways: Seen<Vec<Asked>>,
+    pub ways: Seen<Vec<AskedWay>>,
     /// What nftables rules of others do to the packets that matter.
     pub others: Seen<Vec<Done>>,
     /// The watch.
@@ -50,12 +50,12 @@ pub struct Device {
     /// As in `ip link`.
     pub name: String,
     /// None where there is no such device.
-    pub link: Option<Link>,
+    pub link: Option<LinkState>,
 }
 
 /// The state of a device that exists.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Link {
+pub struct LinkState {
     /// Whether it is switched on (IFF_UP).
     pub up: bool,
     /// Whether it has a carrier (IFF_RUNNING).
@@ -68,7 +68,7 @@ pub struct Link {
 
 /// A group whose DNS is to be redirected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub struct FoundGroup {
     /// As in the configuration.
     pub name: String,
     /// None where there is no such group.
@@ -77,7 +77,7 @@ pub struct Group {
 
 /// A way that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct AskedWay {
     /// What the packet is for.
     pub to: Whereto,
     /// The packet.
@@ -136,7 +136,7 @@ pub enum Match {
 
 /// The redirect table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Table {
+pub struct TableState {
     /// Beside the wanted one.
     pub state: Match,
     /// Redirected so far: the first packet of each flow.
@@ -215,7 +215,7 @@ pub struct Resolver {
     /// Who has the port, none where nobody answered.
     pub process: Option<Seen<Process>>,
     /// Its servers, none where nobody answered.
-    pub servers: Option<Seen<Vec<Server>>>,
+    pub servers: Option<Seen<Vec<ServerHealth>>>,
     /// Where its servers come from: a file.
     pub source: PathBuf,
     /// What its queries must carry.
@@ -266,7 +266,7 @@ pub struct Process {
 
 /// A server, as the resolver's `health.gluon-wan` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Server {
+pub struct ServerHealth {
     /// As it is written in the configuration.
     pub server: String,
     /// How it does; unknown where a newer resolver has a new word for it.

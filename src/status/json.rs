@@ -2,7 +2,7 @@
 //! it; a member that is there stays, and keeps its meaning. `null` stands for what
 //! could not be seen; the reason is among `unseen`.
 
-use super::facts::{Asked, Facts, Listener, Match, Reply, Resolver, Server};
+use super::facts::{AskedWay, Facts, Listener, Match, Reply, Resolver, ServerHealth};
 use super::judge::{Finding, Verdict};
 use crate::output::json::Object;
 use crate::pulse::Watch;
@@ -93,7 +93,7 @@ fn routing(object: &mut Object, facts: &Facts) {
     object.list("ways", facts.ways.as_deref().ok(), asked);
 }
 
-fn asked(object: &mut Object, asked: &Asked) {
+fn asked(object: &mut Object, asked: &AskedWay) {
     object.text("to", &asked.packet.to);
     object.flag("marked", Some(asked.packet.mark != 0));
     way(object, asked.way.as_ref().ok());
@@ -165,7 +165,7 @@ fn listener(object: &mut Object, listener: &Listener) {
     object.maybe("version", version);
 }
 
-fn server(object: &mut Object, server: &Server) {
+fn server(object: &mut Object, server: &ServerHealth) {
     object.text("server", &server.server);
     object.text("state", &server.state);
     object.number("since_s", server.since_s);

@@ -8,7 +8,9 @@ mod ways;
 
 use std::fmt::Display;
 
-use super::facts::{Device, Facts, Group, Include, LeakedServer, Leaks, Link, Match, Seen, Table};
+use super::facts::{
+    Device, Facts, FoundGroup, Include, LeakedServer, Leaks, LinkState, Match, Seen, TableState,
+};
 use crate::routing::Difference;
 
 /// How many due changes one line tells.
@@ -61,7 +63,7 @@ pub fn judge(facts: &Facts) -> Verdict {
     verdict.routing(&facts.routing);
     verdict.ways(facts);
     verdict.others(facts);
-    if let Ok(Table {
+    if let Ok(TableState {
         growth: Some(growth),
         ..
     }) = &facts.table
@@ -128,8 +130,8 @@ impl Verdict {
         }
     }
 
-    fn groups(&mut self, groups: &[Group], exists: bool) {
-        for Group { name, gid } in groups {
+    fn groups(&mut self, groups: &[FoundGroup], exists: bool) {
+        for FoundGroup { name, gid } in groups {
             let Some(None) = self.seen("redirect", &format_args!("group {name}"), gid) else {
                 continue;
             };
@@ -149,7 +151,7 @@ impl Verdict {
         }
     }
 
-    fn table(&mut self, table: &Seen<Table>, exists: bool) {
+    fn table(&mut self, table: &Seen<TableState>, exists: bool) {
         let table = self.seen("redirect", &"table inet gluon_wan", table);
         let what = match table.map(|table| table.state) {
             Some(Match::Absent) if exists => {
@@ -244,15 +246,15 @@ fn fault(device: &Device) -> Option<Finding> {
             &format_args!("there is no device {name}"),
             "correct `list device` in section routing; `ip link` shows what there is",
         ),
-        Some(Link { up: false, .. }) => (
+        Some(LinkState { up: false, .. }) => (
             &format_args!("{name} is down"),
             "`ifup wan`, or `ip link set up` where netifd does not have it",
         ),
-        Some(Link { carrier: false, .. }) => (
+        Some(LinkState { carrier: false, .. }) => (
             &format_args!("{name} has no carrier"),
             "plug in the cable to the home router",
         ),
-        Some(Link { global, .. }) if global.is_empty() => (
+        Some(LinkState { global, .. }) if global.is_empty() => (
             &format_args!("{name} has no address but link-local ones"),
             "does the home router answer? `ifstatus wan`, `ifstatus wan6`",
         ),

@@ -16,7 +16,8 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
 use super::facts::{
-    Device, Facts, Group, Include, Link, Match, Resolver, Seen, Setup, Stopped, Table,
+    Device, Facts, FoundGroup, Include, LinkState, Match, Resolver, Seen, Setup, Stopped,
+    TableState,
 };
 use super::{neighbours, probe, process};
 use crate::accounts;
@@ -39,7 +40,7 @@ const TIME: Duration = Duration::from_millis(900);
 /// Everything, within a second even where nothing answers.
 pub fn gather(config_dir: &Path, reading: &Reading) -> Facts {
     let config = &reading.config;
-    let groups: Vec<Group> = config.redirect.groups.iter().map(group).collect();
+    let groups: Vec<FoundGroup> = config.redirect.groups.iter().map(group).collect();
     let found = wan::find(config).map_err(|error| log::chain(&error));
     let setup = setup(reading, found.as_ref().map_or(&[], |one| &one.left_out));
     let names = found.map(|devices| devices.names());
@@ -109,10 +110,10 @@ fn devices(names: &[String]) -> Seen<Vec<Device>> {
     let link = |name: &String| {
         let mut entries = present.iter().filter(|at| at.interface_name == *name);
         let flags = entries.clone().next()?.flags;
-        let mut link = Link {
+        let mut link = LinkState {
             up: flags.contains(InterfaceFlags::IFF_UP),
             carrier: flags.contains(InterfaceFlags::IFF_RUNNING),
-            ..Link::default()
+            ..LinkState::default()
         };
         let addresses = entries.by_ref().filter_map(address);
         for (addr, len) in addresses {
@@ -149,15 +150,19 @@ fn is_link_local(addr: IpAddr) -> bool {
     }
 }
 
-fn group(group: &config::Group) -> Group {
-    Group {
+fn group(group: &config::Group) -> FoundGroup {
+    FoundGroup {
         name: group.to_string(),
         gid: redirect::gid(group).map_err(|error| log::chain(&error)),
     }
 }
 
 /// None where no group exists.
-fn wanted_table(groups: &[Group], config: &Config, devices: &[String]) -> Option<redirect::Table> {
+fn wanted_table(
+    groups: &[FoundGroup],
+    config: &Config,
+    devices: &[String],
+) -> Option<redirect::Table> {
     let found = groups.iter().filter_map(|group| {
         let name = group.name.clone();
         let gid = group.gid.clone().ok().flatten()?;
@@ -167,12 +172,12 @@ fn wanted_table(groups: &[Group], config: &Config, devices: &[String]) -> Option
     Some(redirect::Table::new(found, config, devices))
 }
 
-fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {
+fn present_table(wanted: Option<&redirect::Table>) -> Seen<TableState> {
     let present = redirect::Reconciler::open()
         .and_then(|mut reconciler| reconciler.present())
         .map_err(|error| log::chain(&error))?;
     let Some(present) = present else {
-        return Ok(Table {
+        return Ok(TableState {
             state: Match::Absent,
             redirected: Counted::default(),
             stopped: Stopped::default(),
@@ -184,7 +189,7 @@ fn present_table(wanted: Option<&redirect::Table>) -> Seen<Table> {
         unredirected: present.unredirected.packets,
         unmarked: present.unmarked.packets,
     };
-    Ok(Table {
+    Ok(TableState {
         state: match wanted.is_some_and(|table| present.is(table)) {
             true => Match::Equal,
             false => Match::Different,

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::facts::{Listener, Reply, Seen, Server};
+use super::facts::{Listener, Reply, Seen, ServerHealth};
 use crate::ask::{self, Asked, Question, Unanswered, class, kind};
 
 /// An answer that costs the resolver no query of its own takes less than a
@@ -72,7 +72,7 @@ pub fn version(addr: SocketAddr) -> Option<String> {
 
 /// The resolver's servers. Over TCP, because the list may be longer than a
 /// datagram.
-pub fn servers(addr: SocketAddr, deadline: Instant) -> Seen<Vec<Server>> {
+pub fn servers(addr: SocketAddr, deadline: Instant) -> Seen<Vec<ServerHealth>> {
     let asked = chaos("health.gluon-wan").and_then(|asked| asked.over_tcp(addr, deadline));
     let answer = asked.map_err(|error| format!("no answer over TCP: {error}"))?;
     if answer.code != 0 || answer.data.is_empty() {
@@ -87,8 +87,8 @@ pub fn servers(addr: SocketAddr, deadline: Instant) -> Seen<Vec<Server>> {
 }
 
 /// One server from `key=value` words; unknown words are left to newer versions.
-fn server(line: &str) -> Option<Server> {
-    let mut found = Server::default();
+fn server(line: &str) -> Option<ServerHealth> {
+    let mut found = ServerHealth::default();
     for (key, value) in line.split(' ').filter_map(|word| word.split_once('=')) {
         let number = value.parse().unwrap_or(0);
         match key {
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn health_is_read_word_by_word() {
         let line = "server=fe80::1%br-wan#54 state=up since_s=7 usual_us=3000 queries=4 failures=1";
-        let expected = Server {
+        let expected = ServerHealth {
             server: "fe80::1%br-wan#54".into(),
             state: Health::Up,
             since_s: 7,

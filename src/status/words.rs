@@ -4,7 +4,8 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use super::facts::{
-    Device, Facts, Include, Link, Match, Process, Reply, Resolver, Seen, Stopped, Table, Whereto,
+    Device, Facts, Include, LinkState, Match, Process, Reply, Resolver, Seen, Stopped, TableState,
+    Whereto,
 };
 use super::judge::{Finding, Verdict, own_version};
 use crate::output::page::{Colour, Page};
@@ -236,9 +237,9 @@ impl Display for Device {
             return f.write_str("does not exist");
         };
         f.write_str(match link {
-            Link { up: false, .. } => "down",
-            Link { carrier: false, .. } => "up, no carrier",
-            Link { .. } => "up",
+            LinkState { up: false, .. } => "down",
+            LinkState { carrier: false, .. } => "up, no carrier",
+            LinkState { .. } => "up",
         })?;
         link.addresses
             .iter()
@@ -256,7 +257,7 @@ impl Display for Match {
     }
 }
 
-impl Display for Table {
+impl Display for TableState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "inet gluon_wan, {}", self.state)?;
         match self.state {

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use crate::config::Mark;
 use crate::routing::way::Way;
-
-/// Something that was looked at, or why it could not be.
-pub type Seen<T> = Result<T, String>;
+pub use crate::status::facts::Seen;
 
 /// A look-up, from the question to where a packet to its answer would go.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use super::facts::{Exchange, Lookup, Outcome, Seen, Target, Trace, Upstream};
 use crate::ask::{self, Asked, Question, Unanswered, class, kind};
 use crate::config::{self, Config};
 use crate::routing::way::{Packet, Way, Ways};
-use crate::status::facts::Server;
+use crate::status::facts::ServerHealth;
 use crate::status::probe;
 use crate::{input, log, redirect, wan};
 
@@ -152,7 +152,7 @@ fn redirected() -> Seen<u64> {
 }
 
 /// What the resolver says of its servers.
-fn health(config: &Config) -> Seen<Vec<Server>> {
+fn health(config: &Config) -> Seen<Vec<ServerHealth>> {
     let addr = config.resolver.listen.first().copied();
     let addr = addr.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let addr = SocketAddr::new(addr, config.resolver.port);
@@ -163,8 +163,8 @@ fn health(config: &Config) -> Seen<Vec<Server>> {
 fn upstreams(
     config: &Config,
     questions: &Questions,
-    before: &[Server],
-    after: Vec<Server>,
+    before: &[ServerHealth],
+    after: Vec<ServerHealth>,
 ) -> Vec<Upstream> {
     let mark = config.routing.mark.value;
     let mut upstreams = Vec::new();

@@ -24,7 +24,7 @@ impl Verdict {
             let Some((weight, what)) = harm(one, facts.port, facts.resolver.mark) else {
                 continue;
             };
-            let what = format!("{} {what}", Place(&one.deed));
+            let what = format!("{} {what}", WhichRule(&one.deed));
             if told.contains(&what) {
                 continue;
             }
@@ -126,10 +126,10 @@ fn family(deed: &Deed) -> &'static str {
     }
 }
 
-/// A rule's place in words.
-struct Place<'a>(&'a Deed);
+/// A rule in words.
+struct WhichRule<'a>(&'a Deed);
 
-impl Display for Place<'_> {
+impl Display for WhichRule<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Deed { table, chain, .. } = self.0;
         let (family, handle) = (family(self.0), self.0.handle);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Verdict, own_version};
 use crate::health::Health;
-use crate::status::facts::{Listener, Process, Reply, Resolver, Server};
+use crate::status::facts::{Listener, Process, Reply, Resolver, ServerHealth};
 
 const ENDED: &str = "`/etc/init.d/gluon-wan restart`; `logread -e gluon-wan` says why it ended";
 const RESTART: &str = "`/etc/init.d/gluon-wan restart`";
@@ -82,7 +82,7 @@ impl Verdict {
         }
     }
 
-    fn servers(&mut self, servers: &[Server], resolver: &Resolver) {
+    fn servers(&mut self, servers: &[ServerHealth], resolver: &Resolver) {
         let source = resolver.source.display();
         let is_up = servers.iter().any(|one| one.state == Health::Up);
         let is_down = servers.iter().any(|one| one.state.is_down());
@@ -100,7 +100,7 @@ impl Verdict {
             );
         } else if !is_up {
             let mut each = String::new();
-            for Server { server, state, .. } in servers {
+            for ServerHealth { server, state, .. } in servers {
                 let comma = if each.is_empty() { "" } else { ", " };
                 // Writing to a String does not fail.
                 let _ = write!(each, "{comma}{server} is {state}");
@@ -111,7 +111,7 @@ impl Verdict {
                 &format_args!("does the home router reach the internet? They come from {source}"),
             );
         }
-        for Server { server, state, .. } in servers {
+        for ServerHealth { server, state, .. } in servers {
             if is_up && state.is_down() {
                 self.note("resolver", &format_args!("{server} is {state}"), &"");
             }

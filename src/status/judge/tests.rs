@@ -4,18 +4,20 @@ use super::*;
 use crate::health::Health;
 use crate::pulse::{Beat, Watch};
 use crate::redirect::Counted;
-use crate::status::facts::{Growth, Listener, Process, Reply, Resolver, Server, Setup, Stopped};
+use crate::status::facts::{
+    Growth, Listener, Process, Reply, Resolver, ServerHealth, Setup, Stopped,
+};
 use std::time::Duration;
 
 /// A node on which everything is right.
 pub(in crate::status) fn healthy() -> Facts {
-    let link = Link {
+    let link = LinkState {
         up: true,
         carrier: true,
         addresses: vec!["192.0.2.9/24".into()],
         global: vec!["192.0.2.9".parse().unwrap()],
     };
-    let server = Server {
+    let server = ServerHealth {
         server: "192.0.2.1".into(),
         state: Health::Up,
         since_s: 90,
@@ -43,12 +45,12 @@ pub(in crate::status) fn healthy() -> Facts {
             name: "br-wan".into(),
             link: Some(link),
         }]),
-        groups: vec![Group {
+        groups: vec![FoundGroup {
             name: "gluon-fastd".into(),
             gid: Ok(Some(800)),
         }],
         port: 54,
-        table: Ok(Table {
+        table: Ok(TableState {
             state: Match::Equal,
             redirected: Counted {
                 packets: 3,
@@ -126,15 +128,15 @@ fn note(what: &str, change: impl FnOnce(&mut Facts)) {
     assert!(found.what.contains(what), "{found:?}");
 }
 
-fn link(facts: &mut Facts) -> &mut Link {
+fn link(facts: &mut Facts) -> &mut LinkState {
     facts.devices.as_mut().unwrap()[0].link.as_mut().unwrap()
 }
 
-fn server(facts: &mut Facts) -> &mut Server {
+fn server(facts: &mut Facts) -> &mut ServerHealth {
     &mut servers(facts)[0]
 }
 
-fn servers(facts: &mut Facts) -> &mut Vec<Server> {
+fn servers(facts: &mut Facts) -> &mut Vec<ServerHealth> {
     facts.resolver.servers.as_mut().unwrap().as_mut().unwrap()
 }
 
@@ -154,7 +156,7 @@ fn devices() {
         facts.devices.as_mut().unwrap()[0].link = None;
     });
     problem("devices", "br-wan is down", "ip link set up", |facts| {
-        *link(facts) = Link::default();
+        *link(facts) = LinkState::default();
     });
     problem("devices", "no carrier", "cable", |facts| {
         link(facts).carrier = false;
@@ -184,7 +186,7 @@ fn redirect() {
         facts.table.as_mut().unwrap().state = Match::Absent;
     });
     note("no group gluon-mesh-vpn", |facts| {
-        facts.groups.push(Group {
+        facts.groups.push(FoundGroup {
             name: "gluon-mesh-vpn".into(),
             gid: Ok(None),
         });
@@ -304,10 +306,10 @@ fn servers_of_the_resolver() {
             server(facts).state = state;
         });
         note(&format!("192.0.2.2 is {state}"), |facts| {
-            servers(facts).push(Server {
+            servers(facts).push(ServerHealth {
                 server: "192.0.2.2".into(),
                 state,
-                ..Server::default()
+                ..ServerHealth::default()
             });
         });
     }
@@ -508,14 +510,14 @@ fn a_hundred_random_healthy_nodes_give_no_alarm() {
             facts.setup.user = Ok(Some("nobody".into()));
         }
         for _ in 0..dice(3) {
-            facts.groups.push(Group {
+            facts.groups.push(FoundGroup {
                 name: "gluon-mesh-vpn".into(),
                 gid: Ok((dice(2) == 0).then_some(801)),
             });
         }
         let extra = Device {
             name: "wwan0".into(),
-            link: (dice(2) == 0).then(Link::default),
+            link: (dice(2) == 0).then(LinkState::default),
         };
         facts
             .devices
@@ -524,7 +526,7 @@ fn a_hundred_random_healthy_nodes_give_no_alarm() {
             .extend((dice(2) == 0).then_some(extra));
         for _ in 0..dice(4) {
             let states = Health::ALL;
-            servers(&mut facts).push(Server {
+            servers(&mut facts).push(ServerHealth {
                 server: format!("192.0.2.{}", dice(250)),
                 state: states[dice(5) as usize],
                 since_s: dice(1_000_000),

@@ -11,7 +11,7 @@ use crate::routing::Difference;
 use crate::routing::route::{Family, LOCAL, Rule};
 use crate::routing::wanted::Obstacle;
 use crate::routing::way::{Course, Packet, Way};
-use crate::status::facts::{Asked, Device, Facts, Whereto};
+use crate::status::facts::{AskedWay, Device, Facts, Whereto};
 
 impl Verdict {
     /// One problem for each rule or route that leads astray, not one for each
@@ -70,7 +70,7 @@ fn is_an_obstacle(way: &Way, facts: &Facts) -> bool {
 }
 
 /// Whether an unmarked packet finds no way in IPv6 at the first try.
-fn needs_second_try(asked: &[Asked]) -> bool {
+fn needs_second_try(asked: &[AskedWay]) -> bool {
     let first = asked.iter().find(|one| {
         let Packet {
             to, mark, source, ..
@@ -81,7 +81,7 @@ fn needs_second_try(asked: &[Asked]) -> bool {
 }
 
 /// What to do about a way that is wrong, and whose part it is.
-fn fault(one: &Asked, way: &Way, devices: &[Device]) -> Option<(&'static str, String)> {
+fn fault(one: &AskedWay, way: &Way, devices: &[Device]) -> Option<(&'static str, String)> {
     let is_wan = |device: &String| devices.iter().any(|wan| wan.name == *device);
     let marked = one.packet.mark != 0;
     Some(match (&one.to, &way.course) {
@@ -109,11 +109,11 @@ fn fault(one: &Asked, way: &Way, devices: &[Device]) -> Option<(&'static str, St
 }
 
 /// Which packets go astray, where, and who sends them there.
-struct Astray<'a>(&'a Asked, &'a Way, Mark);
+struct Astray<'a>(&'a AskedWay, &'a Way, Mark);
 
 impl Display for Astray<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(Asked { to, packet, .. }, way, mark) = self;
+        let Self(AskedWay { to, packet, .. }, way, mark) = self;
         let course = &way.course;
         write!(f, "{} packets ", Family::of(packet.to))?;
         match (packet.mark, packet.source) {
@@ -156,7 +156,7 @@ fn is_foreign(rule: Option<&Rule>) -> bool {
 }
 
 /// The kernel's own first rule.
-fn local_first(one: &Asked) -> String {
+fn local_first(one: &AskedWay) -> String {
     format!(
         "the rule for table local must come first: `ip {} rule add pref 0 lookup local`",
         switch(one.packet.to)

@@ -9,7 +9,7 @@ use crate::config::{Routing, Server};
 use crate::log;
 use crate::routing::route::Family;
 use crate::routing::way::{Packet, Ways};
-use crate::status::facts::{Asked, Device, Seen, Whereto};
+use crate::status::facts::{AskedWay, Device, Seen, Whereto};
 
 /// Far away, in both halves of each address space: servers of the root zone and
 /// one that everybody knows. Nothing is sent there.
@@ -28,7 +28,7 @@ pub fn ways(
     devices: &[Device],
     servers: &[Server],
     resolver: Option<u32>,
-) -> Seen<Vec<Asked>> {
+) -> Seen<Vec<AskedWay>> {
     let mut ways = Ways::open().map_err(|error| log::chain(&error))?;
     let mut asked = Vec::new();
     let root = geteuid().as_raw();
@@ -55,7 +55,7 @@ pub fn ways(
             };
             let way = ways.of(&packet).map_err(|refused| refused.to_string());
             let to = to.clone();
-            asked.push(Asked { to, packet, way });
+            asked.push(AskedWay { to, packet, way });
         }
     }
     if routing.ipv6 {
@@ -67,7 +67,7 @@ pub fn ways(
 /// When IPv6 finds no way for an unbound socket, the kernel picks a source address
 /// by itself, often one of the WAN's, and tries again with that
 /// (ip6_dst_lookup_tail of net/ipv6/ip6_output.c): rules for that address count.
-fn second_try(ways: &mut Ways, devices: &[Device], uid: u32) -> Option<Asked> {
+fn second_try(ways: &mut Ways, devices: &[Device], uid: u32) -> Option<AskedWay> {
     let mut links = devices.iter().filter_map(|device| device.link.as_ref());
     let source = links.find_map(|link| link.global.iter().find(|addr| addr.is_ipv6()))?;
     let packet = Packet {
@@ -80,7 +80,7 @@ fn second_try(ways: &mut Ways, devices: &[Device], uid: u32) -> Option<Asked> {
     };
     let way = ways.of(&packet).map_err(|refused| refused.to_string());
     let to = Whereto::Far;
-    Some(Asked { to, packet, way })
+    Some(AskedWay { to, packet, way })
 }
 
 type Destination = (Whereto, IpAddr, u32, Option<u16>);

@@ -10,7 +10,7 @@ use crate::status::judge::{judge, tests::healthy};
 const FAR: &str = "2001:503:ba3e::2:30";
 
 /// What a healthy node answers.
-pub(in crate::status) fn as_promised() -> Vec<Asked> {
+pub(in crate::status) fn as_promised() -> Vec<AskedWay> {
     vec![
         far(1, out("br-wan", Some("fe80::77")), 1),
         far(0, out("bat0", Some("fe80::111")), 254),
@@ -45,7 +45,7 @@ fn rule(table: u32, priority: u32) -> Rule {
     }
 }
 
-fn asked(to: Whereto, addr: &str, mark: u32, course: Course, table: u32) -> Asked {
+fn asked(to: Whereto, addr: &str, mark: u32, course: Course, table: u32) -> AskedWay {
     let way = Way {
         course,
         rule: Some(rule(table, if table == 1 { 1 } else { 5270 })),
@@ -59,14 +59,14 @@ fn asked(to: Whereto, addr: &str, mark: u32, course: Course, table: u32) -> Aske
         source: None,
         uid: 0,
     };
-    Asked {
+    AskedWay {
         to,
         packet,
         way: Ok(way),
     }
 }
 
-fn far(mark: u32, course: Course, table: u32) -> Asked {
+fn far(mark: u32, course: Course, table: u32) -> AskedWay {
     asked(Whereto::Far, FAR, mark, course, table)
 }
 
@@ -80,7 +80,7 @@ fn out(device: &str, gateway: Option<&str>) -> Course {
 
 /// The one problem with these ways, its part, words and advice.
 #[track_caller]
-fn problem(ways: Vec<Asked>) -> (&'static str, String, String) {
+fn problem(ways: Vec<AskedWay>) -> (&'static str, String, String) {
     let mut facts = healthy();
     facts.ways = Ok(ways);
     let verdict = judge(&facts);
@@ -91,7 +91,7 @@ fn problem(ways: Vec<Asked>) -> (&'static str, String, String) {
 }
 
 #[track_caller]
-fn fine(one: Asked) {
+fn fine(one: AskedWay) {
     let mut facts = healthy();
     facts.ways = Ok(vec![one]);
     assert!(judge(&facts).problems.is_empty(), "{:?}", judge(&facts));
