@@ -126,9 +126,12 @@ impl Question {
     /// # Errors
     /// No connection; `InvalidData` for what is no answer.
     pub fn over_tcp(&self, addr: SocketAddr, deadline: Instant) -> io::Result<Answer> {
-        let mut stream = TcpStream::connect_timeout(&addr, left(deadline)?)?;
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM.cloexec(), None)?;
+        // connect(2), too, waits no longer than that (SO_SNDTIMEO of socket(7)).
+        socket.set_write_timeout(Some(left(deadline)?))?;
+        socket.connect(&addr.into())?;
+        let mut stream = TcpStream::from(socket);
         let length = (self.message.len() as u16).to_be_bytes();
-        stream.set_write_timeout(Some(left(deadline)?))?;
         stream.write_all(&[&length, self.message.as_slice()].concat())?;
         let mut length = [0; 2];
         read_exact(&mut stream, &mut length, deadline)?;

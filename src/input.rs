@@ -1,10 +1,10 @@
 //! Files that somebody else writes, and their words in our messages.
 
 use std::fmt::{self, Write};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How much of a word is shown.
 const MAX_SHOWN: usize = 80;
@@ -53,6 +53,18 @@ pub fn read_piece(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// What is in a directory, as far as it can be read.
+///
+/// # Errors
+/// The kernel's.
+pub fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)?.flatten() {
+        found.push(entry.path());
+    }
+    Ok(found)
 }
 
 /// Text from outside as part of a message: one line, printable, and not long.

@@ -5,7 +5,6 @@
 //! there is a watch. A lock does: the kernel lets go of it with the process. Both
 //! are root's, in a directory of root's, so nobody else can pretend.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -45,9 +44,9 @@ pub struct Pulse {
     _lock: Flock<File>,
     dir: PathBuf,
     /// How much was mended in which minute of the system's life.
-    counts: VecDeque<(u64, u32)>,
+    counts: Vec<(u64, u32)>,
     /// The last few changes, with the second.
-    told: VecDeque<(u64, String)>,
+    told: Vec<(u64, String)>,
     /// When it was written last, while there was nothing to tell but the time.
     written: Option<u64>,
 }
@@ -108,8 +107,8 @@ impl Pulse {
                     return Ok(Self {
                         _lock: lock,
                         dir: dir.to_owned(),
-                        counts: VecDeque::new(),
-                        told: VecDeque::new(),
+                        counts: Vec::new(),
+                        told: Vec::new(),
                         written: None,
                     });
                 }
@@ -124,14 +123,12 @@ impl Pulse {
     pub fn mended(&mut self, change: &str) {
         let now = seconds();
         let minute = now / MINUTE;
-        match self.counts.back_mut() {
+        match self.counts.last_mut() {
             Some((last, count)) if *last == minute => *count = count.saturating_add(1),
-            _ => self.counts.push_back((minute, 1)),
+            _ => self.counts.push((minute, 1)),
         }
-        while (self.counts.front()).is_some_and(|(then, _)| then + COUNTED < minute) {
-            self.counts.pop_front();
-        }
-        self.told.push_front((now, one_line(change)));
+        self.counts.retain(|(then, _)| then + COUNTED >= minute);
+        self.told.insert(0, (now, one_line(change)));
         self.told.truncate(TOLD);
         self.written = None;
     }

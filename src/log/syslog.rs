@@ -73,20 +73,18 @@ fn timestamp() -> String {
     let now = unsafe { libc::time(std::ptr::null_mut()) };
     // SAFETY: both point to live values of the right type.
     unsafe { libc::localtime_r(&raw const now, &raw mut tm) };
-    let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let month = usize::try_from(tm.tm_mon)
-        .ok()
-        .and_then(|at| months.get(at));
-    format!(
-        "{} {:2} {:02}:{:02}:{:02}",
-        month.unwrap_or(&"Jan"),
-        tm.tm_mday,
-        tm.tm_hour,
-        tm.tm_min,
-        tm.tm_sec
-    )
+    let mut text = [0; 32];
+    let form = c"%b %e %H:%M:%S";
+    // SAFETY: it writes no more than so many bytes, and reads a C string and a `tm`.
+    let length = unsafe {
+        libc::strftime(
+            text.as_mut_ptr().cast(),
+            text.len(),
+            form.as_ptr(),
+            &raw const tm,
+        )
+    };
+    String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

@@ -8,16 +8,17 @@ pub mod page;
 pub mod read;
 
 use std::fmt::{self, Display, Write};
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 
-/// Writes a text to standard output.
+/// Writes a text to standard output: in one piece, so without std's buffers.
 ///
 /// # Errors
 /// A full disk, a closed pipe.
 pub fn show(text: &str) -> io::Result<()> {
-    use io::Write;
-    let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let out = io::stdout().as_fd().try_clone_to_owned();
+    let written = out.and_then(|out| io::Write::write_all(&mut File::from(out), text.as_bytes()));
     written.map_err(|error| {
         io::Error::new(
             error.kind(),

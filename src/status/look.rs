@@ -6,9 +6,9 @@ pub mod ubus;
 mod ways;
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -16,18 +16,16 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
 use super::facts::{
-    Device, Facts, FoundGroup, Include, LinkState, Match, Resolver, Seen, Setup, Stopped,
-    TableState,
+    Device, Facts, FoundGroup, Include, Match, Resolver, Seen, Setup, Stopped, TableState,
 };
 use super::{neighbours, probe, process};
 use crate::accounts;
 use crate::config::{self, Config, Reading, STATIC_FILE};
-use crate::log;
-use crate::pulse;
 use crate::redirect::{self, Counted, include};
 use crate::resolver::servers;
 use crate::routing;
 use crate::wan;
+use crate::{input, log, pulse};
 
 /// Where there is this, fw4 is the firewall.
 const FW4: &str = "/sbin/fw4";
@@ -70,8 +68,8 @@ pub fn gather(config_dir: &Path, reading: &Reading) -> Facts {
         watch: pulse::watch().map_err(watch_unseen),
         devices,
         port: config.resolver.port,
-        table: present_table(table.as_ref()),
-        include: path.map(|path| include_file(path, table.as_ref())),
+        table: present_table(&table),
+        include: path.map(|path| include_file(path, &table)),
         groups,
         routing: routing::difference(&config.routing, names_seen)
             .map_err(|error| log::chain(&error)),
@@ -104,29 +102,25 @@ fn setup(reading: &Reading, devices_left_out: &[String]) -> Setup {
 }
 
 fn devices(names: &[String]) -> Seen<Vec<Device>> {
-    let present: Vec<InterfaceAddress> = getifaddrs()
-        .map_err(|errno| errno.desc().to_string())?
-        .collect();
-    let link = |name: &String| {
-        let mut entries = present.iter().filter(|at| at.interface_name == *name);
-        let flags = entries.clone().next()?.flags;
-        let mut link = LinkState {
-            up: flags.contains(InterfaceFlags::IFF_UP),
-            carrier: flags.contains(InterfaceFlags::IFF_RUNNING),
-            ..LinkState::default()
-        };
-        let addresses = entries.by_ref().filter_map(address);
-        for (addr, len) in addresses {
-            link.global.extend((!is_link_local(addr)).then_some(addr));
-            link.addresses.push(format!("{addr}/{len}"));
+    let mut devices = Vec::new();
+    for name in names {
+        let (name, link) = (name.clone(), None);
+        devices.push(Device { name, link });
+    }
+    for entry in getifaddrs().map_err(|errno| errno.desc().to_string())? {
+        for device in &mut devices {
+            if device.name == entry.interface_name {
+                let link = device.link.get_or_insert_default();
+                link.up = entry.flags.contains(InterfaceFlags::IFF_UP);
+                link.carrier = entry.flags.contains(InterfaceFlags::IFF_RUNNING);
+                if let Some((addr, len)) = address(&entry) {
+                    link.global.extend((!is_link_local(addr)).then_some(addr));
+                    link.addresses.push(format!("{addr}/{len}"));
+                }
+            }
         }
-        Some(link)
-    };
-    let device = |name: &String| Device {
-        name: name.clone(),
-        link: link(name),
-    };
-    Ok(names.iter().map(device).collect())
+    }
+    Ok(devices)
 }
 
 fn address(entry: &InterfaceAddress) -> Option<(IpAddr, u32)> {
@@ -157,22 +151,18 @@ fn group(group: &config::Group) -> FoundGroup {
     }
 }
 
-/// None where no group exists.
-fn wanted_table(
-    groups: &[FoundGroup],
-    config: &Config,
-    devices: &[String],
-) -> Option<redirect::Table> {
-    let found = groups.iter().filter_map(|group| {
-        let name = group.name.clone();
-        let gid = group.gid.clone().ok().flatten()?;
-        Some(redirect::Group { gid, name })
-    });
-    let found: Vec<redirect::Group> = found.collect();
-    Some(redirect::Table::new(found, config, devices))
+fn wanted_table(groups: &[FoundGroup], config: &Config, devices: &[String]) -> redirect::Table {
+    let mut found = Vec::new();
+    for FoundGroup { name, gid } in groups {
+        if let Ok(Some(gid)) = *gid {
+            let name = name.clone();
+            found.push(redirect::Group { gid, name });
+        }
+    }
+    redirect::Table::new(found, config, devices)
 }
 
-fn present_table(wanted: Option<&redirect::Table>) -> Seen<TableState> {
+fn present_table(wanted: &redirect::Table) -> Seen<TableState> {
     let present = redirect::Reconciler::open()
         .and_then(|mut reconciler| reconciler.present())
         .map_err(|error| log::chain(&error))?;
@@ -190,7 +180,7 @@ fn present_table(wanted: Option<&redirect::Table>) -> Seen<TableState> {
         unmarked: present.unmarked.packets,
     };
     Ok(TableState {
-        state: match wanted.is_some_and(|table| present.is(table)) {
+        state: match present.is(wanted) {
             true => Match::Equal,
             false => Match::Different,
         },
@@ -200,20 +190,17 @@ fn present_table(wanted: Option<&redirect::Table>) -> Seen<TableState> {
     })
 }
 
-fn include_file(path: &Path, wanted: Option<&redirect::Table>) -> Include {
-    // Not through a link, and without waiting for the other end of a FIFO.
-    let state = match fs::symlink_metadata(path) {
+fn include_file(path: &Path, wanted: &redirect::Table) -> Include {
+    let is_wanted = || -> io::Result<bool> {
+        // Not through a link, and without waiting for the other end of a FIFO.
+        let is_file = fs::symlink_metadata(path)?.is_file();
+        Ok(is_file && fs::read(path)? == include::text(wanted).as_bytes())
+    };
+    let state = match is_wanted() {
+        Ok(true) => Ok(Match::Equal),
+        Ok(false) => Ok(Match::Different),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Match::Absent),
         Err(error) => Err(error.to_string()),
-        Ok(meta) if !meta.is_file() => Ok(Match::Different),
-        Ok(_) => fs::read(path)
-            .map(|content| {
-                match wanted.is_some_and(|table| content == include::text(table).as_bytes()) {
-                    true => Match::Equal,
-                    false => Match::Different,
-                }
-            })
-            .map_err(|error| error.to_string()),
     };
     Include {
         path: path.to_owned(),
@@ -224,29 +211,29 @@ fn include_file(path: &Path, wanted: Option<&redirect::Table>) -> Include {
 
 /// Whether something that fw4 loads is a link to `path`.
 fn is_linked(path: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(RULESET_POST) else {
-        return false;
-    };
-    entries.flatten().any(|entry| {
-        let link = entry.path();
-        let same = || Some(fs::canonicalize(&link).ok()? == fs::canonicalize(path).ok()?);
+    let real = fs::canonicalize(path).ok();
+    let leads_there = |link: &PathBuf| {
         link.extension().is_some_and(|end| end == "nft")
-            && (fs::read_link(&link).is_ok_and(|target| target == path) || same() == Some(true))
-    })
+            && (fs::read_link(link).is_ok_and(|target| target == path)
+                || real.is_some() && fs::canonicalize(link).ok() == real)
+    };
+    let links = input::entries(Path::new(RULESET_POST)).unwrap_or_default();
+    links.iter().any(leads_there)
 }
 
 /// The servers that the resolver says it has, else those that it would have.
 fn known_servers(config: &Config, resolver: &Resolver) -> Vec<config::Server> {
-    match &resolver.servers {
-        Some(Ok(said)) => said
-            .iter()
-            .filter_map(|one| one.server.parse().ok())
-            .collect(),
-        _ => servers::in_force(config).map_or_else(|_| Vec::new(), |(servers, _)| servers),
+    let Some(Ok(said)) = &resolver.servers else {
+        return servers::in_force(config).map_or_else(|_| Vec::new(), |(servers, _)| servers);
+    };
+    let mut known = Vec::new();
+    for one in said {
+        known.extend(one.server.parse());
     }
+    known
 }
 
-fn watch_unseen(error: std::io::Error) -> String {
+fn watch_unseen(error: io::Error) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => "only root can see it".into(),
         _ => error.to_string(),

@@ -120,11 +120,12 @@ fn read_roots(path: &Path) -> io::Result<String> {
 /// The names in Gluon's list of the WAN's interfaces, a file for each package.
 fn read_names(dir: &Path) -> Vec<String> {
     let mut names = Vec::new();
-    for file in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let text = read_roots(&file.path()).unwrap_or_default();
-        let lines = text.lines().map(str::trim);
-        names.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+    for file in input::entries(dir).unwrap_or_default() {
+        for line in read_roots(&file).unwrap_or_default().lines() {
+            names.push(line.trim().to_owned());
+        }
     }
+    names.retain(|name| !name.is_empty());
     names
 }
 

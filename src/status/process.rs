@@ -1,12 +1,14 @@
 //! Who holds a socket, and whether it may mark what it sends. From /proc, so
 //! that it holds for whatever program has the port.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use super::facts::{Process, Seen};
+use crate::input::entries;
 
 /// CAP_NET_ADMIN and CAP_NET_RAW (linux/capability.h). Before Linux 5.17 the
 /// latter is not enough; our resolver tries it out when it starts.
@@ -25,13 +27,13 @@ pub fn holder(addr: SocketAddr) -> Seen<Process> {
     let inode = inode(&sockets, addr).ok_or_else(|| format!("{addr} is not in {table}"))?;
     let wanted = format!("socket:[{inode}]");
     let mut denied = false;
-    for process in fs::read_dir("/proc").map_err(|error| error.to_string())? {
-        let Ok(process) = process else { continue };
-        let Some(pid) = process.file_name().to_str().and_then(|s| s.parse().ok()) else {
+    for process in entries(Path::new("/proc")).map_err(|error| error.to_string())? {
+        let name = process.file_name().and_then(OsStr::to_str);
+        let Some(pid) = name.and_then(|name| name.parse().ok()) else {
             continue;
         };
-        match has_open(&process.path(), &wanted) {
-            Ok(true) => return describe(pid, &process.path()),
+        match has_open(&process, &wanted) {
+            Ok(true) => return describe(pid, &process),
             Ok(false) => {}
             Err(error) => denied |= error.kind() == ErrorKind::PermissionDenied,
         }
@@ -48,11 +50,10 @@ fn written(addr: SocketAddr) -> String {
         IpAddr::V4(addr) => addr.octets().to_vec(),
         IpAddr::V6(addr) => addr.octets().to_vec(),
     };
-    let (words, _) = octets.as_chunks();
-    let hex: String = words
-        .iter()
-        .map(|word| format!("{:08X}", u32::from_ne_bytes(*word)))
-        .collect();
+    let mut hex = String::new();
+    for word in octets.as_chunks().0 {
+        hex += &format!("{:08X}", u32::from_ne_bytes(*word));
+    }
     format!("{hex}:{:04X}", addr.port())
 }
 
@@ -63,9 +64,13 @@ fn inode(sockets: &str, addr: SocketAddr) -> Option<&str> {
     found?.nth(INODE)
 }
 
-fn has_open(process: &Path, socket: &str) -> std::io::Result<bool> {
-    let mut open = fs::read_dir(process.join("fd"))?.flatten();
-    Ok(open.any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == Path::new(socket))))
+fn has_open(process: &Path, socket: &str) -> io::Result<bool> {
+    for fd in entries(&process.join("fd"))? {
+        if fs::read_link(fd).is_ok_and(|to| to.as_os_str() == socket) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn describe(pid: u32, process: &Path) -> Seen<Process> {
