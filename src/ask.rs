@@ -199,7 +199,7 @@ impl Asked {
             }
             Err(error) => Err(error.into()),
         };
-        if outcome != Err(Unanswered::Silent) || Instant::now() >= self.until {
+        if !matches!(outcome, Err(Unanswered::Silent)) || Instant::now() >= self.until {
             self.end(outcome);
         }
     }

@@ -10,10 +10,11 @@ mod look;
 mod neighbours;
 pub mod probe;
 mod process;
+mod units;
 mod words;
 
 pub use json::way;
-pub use words::Millis;
+pub use units::Millis;
 
 use std::io;
 use std::path::Path;

@@ -1,22 +1,17 @@
 //! The facts and the verdict on one page.
 
 use std::fmt::{self, Display};
-use std::time::Duration;
 
 use super::facts::{
     Device, Facts, Include, LinkState, Match, Process, Reply, Resolver, Seen, Stopped, TableState,
     Whereto,
 };
 use super::judge::{Finding, Verdict, own_version};
+use super::units::{Millis, Span};
 use crate::output::page::{Colour, Page};
 use crate::pulse::{Beat, Watch};
 use crate::routing::route::Family;
 use crate::routing::way::Way;
-
-const SECOND: u64 = 1;
-const MINUTE: u64 = 60 * SECOND;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
 
 /// The whole page: the facts part by part, then what was found.
 pub fn show(facts: &Facts, verdict: &Verdict, coloured: bool) -> String {
@@ -118,7 +113,7 @@ fn routing(page: &mut Page, facts: &Facts) {
 fn far(facts: &Facts, family: Family, marked: bool) -> Option<&Way> {
     let mut asked = facts.ways.iter().flatten();
     let found = asked.find(|one| {
-        one.to == Whereto::Far
+        matches!(one.to, Whereto::Far)
             && Family::of(one.packet.to) == family
             && (one.packet.mark != 0) == marked
     });
@@ -305,37 +300,6 @@ impl Display for Reply {
             Self::Silent => f.write_str("does not answer"),
             Self::Failed(_) => f.write_str("cannot be asked"),
         }
-    }
-}
-
-/// Microseconds, shown as milliseconds.
-pub struct Millis(u64);
-
-impl Millis {
-    /// Of a time.
-    pub fn of(time: Duration) -> Self {
-        Self(time.as_micros() as u64)
-    }
-}
-
-impl Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenths = (self.0 + 50) / 100;
-        write!(f, "{}.{} ms", tenths / 10, tenths % 10)
-    }
-}
-
-/// Seconds, shown in the largest unit of which there are some.
-struct Span(u64);
-
-impl Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(DAY, "d"), (HOUR, "h"), (MINUTE, "min")];
-        let (unit, name) = units
-            .into_iter()
-            .find(|(unit, _)| self.0 >= *unit)
-            .unwrap_or((SECOND, "s"));
-        write!(f, "{} {name}", self.0 / unit)
     }
 }
 

@@ -46,7 +46,7 @@ fn redirect(trace: &Trace) -> Option<String> {
         Ok(moved) => *moved,
         Err(why) => return Some(format!("whether it was redirected is not known: {why}")),
     };
-    let closed = |outcome: &Outcome| *outcome == Outcome::Closed;
+    let closed = |outcome: &Outcome| matches!(outcome, Outcome::Closed);
     if lookup.replies.iter().any(|reply| closed(&reply.outcome)) {
         return Some(format!(
             "the look-up was redirected, and nobody listens on port {}: `/etc/init.d/gluon-wan \
@@ -126,7 +126,7 @@ fn lookup(trace: &Trace) -> Option<String> {
         ),
         None if replies
             .iter()
-            .any(|reply| reply.outcome == Outcome::Code(3)) =>
+            .any(|reply| matches!(reply.outcome, Outcome::Code(3))) =>
         {
             format!("the WAN's servers say that there is no {name}: is it spelt right?")
         }

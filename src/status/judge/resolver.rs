@@ -40,12 +40,12 @@ impl Verdict {
 
     /// The addresses that share a fate share a line.
     fn listeners(&mut self, listeners: &[Listener]) {
-        let closed = all(listeners, &Reply::Closed);
+        let closed = all(listeners, |reply| matches!(reply, Reply::Closed));
         if !closed.is_empty() {
             let what = format_args!("nobody listens on {closed}");
             self.problem("resolver", &what, &ENDED);
         }
-        let silent = all(listeners, &Reply::Silent);
+        let silent = all(listeners, |reply| matches!(reply, Reply::Silent));
         if !silent.is_empty() {
             let what = format_args!("no answer from {silent} in time");
             self.problem("resolver", &what, &ENDED);
@@ -119,10 +119,10 @@ impl Verdict {
     }
 }
 
-/// The addresses with this reply.
-fn all(listeners: &[Listener], reply: &Reply) -> String {
+/// The addresses with such a reply.
+fn all(listeners: &[Listener], is_such: fn(&Reply) -> bool) -> String {
     let mut all = String::new();
-    for listener in listeners.iter().filter(|one| one.reply == *reply) {
+    for listener in listeners.iter().filter(|one| is_such(&one.reply)) {
         let and = if all.is_empty() { "" } else { " and " };
         // Writing to a String does not fail.
         let _ = write!(all, "{and}{}", listener.addr);

@@ -75,7 +75,7 @@ fn needs_second_try(asked: &[AskedWay]) -> bool {
         let Packet {
             to, mark, source, ..
         } = &one.packet;
-        one.to == Whereto::Far && to.is_ipv6() && *mark == 0 && source.is_none()
+        matches!(one.to, Whereto::Far) && to.is_ipv6() && *mark == 0 && source.is_none()
     });
     first.is_some_and(|one| matches!(&one.way, Ok(way) if matches!(way.course, Course::Nowhere(_))))
 }

@@ -70,18 +70,3 @@ fn colour_is_only_where_it_is_wanted() {
     assert!(text.contains("\x1b[1mresolver\x1b[0m"));
     assert!(!shown(&healthy(), false).contains('\x1b'));
 }
-
-#[test]
-fn times() {
-    for (seconds, shown) in [
-        (0, "0 s"),
-        (59, "59 s"),
-        (60, "1 min"),
-        (7199, "1 h"),
-        (172_800, "2 d"),
-    ] {
-        assert_eq!(Span(seconds).to_string(), shown);
-    }
-    assert_eq!(Millis(49).to_string(), "0.0 ms");
-    assert_eq!(Millis(3050).to_string(), "3.1 ms");
-}
