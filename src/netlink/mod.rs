@@ -2,9 +2,8 @@
 //! transactions and events.
 //!
 //! Only the framing is here, of messages (`message`), of the attributes in them
-//! (`attributes`) and of nf_tables' header ([`netfilter`]), over libmnl's socket.
-//! What they mean is known to those who ask: rtnetlink's to `routing`, those of
-//! nf_tables and conntrack to `redirect`.
+//! (`attributes`), and what the messages of one bus have in common ([`netfilter`],
+//! [`mod@route`]), over libmnl's socket. What they mean is known to those who ask.
 //!
 //! No call waits for anybody but the kernel, which answers within the system
 //! call that takes the request. Dumps are read piece by piece, so ten thousand
@@ -13,6 +12,7 @@
 mod attributes;
 mod message;
 pub mod netfilter;
+pub mod route;
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -81,17 +81,18 @@ impl Requests for Netlink {
         body: &[u8],
         take: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Refused> {
-        Self::request(self, kind, flags, body, take)
+        self.send(kind, REQUEST | ACK | flags, body)?;
+        self.answer(take).map(|_| ())
     }
 
     fn dump_once(
         &mut self,
         kind: u16,
         body: &[u8],
-        mut take: &mut dyn FnMut(&[u8]),
+        take: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, Refused> {
         self.send(kind, REQUEST | DUMP, body)?;
-        self.answer(&mut take)
+        self.answer(take)
     }
 }
 
@@ -101,17 +102,32 @@ impl Requests for Netlink {
 /// What the kernel says; EINTR when the objects change faster than they can be
 /// read.
 pub fn whole_dump<T>(
-    requests: &mut (impl Requests + ?Sized),
+    requests: &mut dyn Requests,
     kind: u16,
     body: &[u8],
     mut keep: impl FnMut(&[u8], &mut Vec<T>),
 ) -> Result<Vec<T>, Refused> {
     let mut kept = Vec::new();
+    let take = &mut |message: Option<&[u8]>| match message {
+        Some(message) => keep(message, &mut kept),
+        None => kept.clear(),
+    };
+    dump_until_whole(requests, kind, body, take)?;
+    Ok(kept)
+}
+
+/// Hands the messages of a dump to `take`, and nothing where it begins anew.
+fn dump_until_whole(
+    requests: &mut dyn Requests,
+    kind: u16,
+    body: &[u8],
+    take: &mut dyn FnMut(Option<&[u8]>),
+) -> Result<(), Refused> {
     for _ in 0..DUMPS {
-        kept.clear();
-        if requests.dump_once(kind, body, &mut |message| keep(message, &mut kept))? {
-            return Ok(kept);
+        if requests.dump_once(kind, body, &mut |message| take(Some(message)))? {
+            return Ok(());
         }
+        take(None);
     }
     Err(Refused::because(
         io::Error::from_raw_os_error(libc::EINTR),
@@ -211,8 +227,7 @@ impl Netlink {
         body: &[u8],
         mut take: impl FnMut(&[u8]),
     ) -> Result<(), Refused> {
-        self.send(kind, REQUEST | ACK | flags, body)?;
-        self.answer(&mut take).map(|_| ())
+        Requests::request(self, kind, flags, body, &mut take)
     }
 
     /// Asks for all objects of a kind. `keep` gets each message and where to
@@ -269,12 +284,16 @@ impl Netlink {
     /// # Errors
     /// The socket's.
     pub fn events(&mut self, own: u32, mut take: impl FnMut(Message)) -> io::Result<bool> {
+        self.each_event(own, &mut take)
+    }
+
+    fn each_event(&mut self, own: u32, take: &mut dyn FnMut(Message)) -> io::Result<bool> {
         let (mut lost, mut buffer) = (false, Buffer::new());
         loop {
             match self.receive(&mut buffer) {
                 Ok(messages) => messages
                     .filter(|message| message.port != own)
-                    .for_each(&mut take),
+                    .for_each(&mut *take),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => return Ok(lost),
                     // Too many of them; one that is larger than the buffer.
@@ -292,7 +311,7 @@ impl Netlink {
     }
 
     /// Reads the whole answer; true unless a dump was interrupted by changes.
-    fn answer(&mut self, take: &mut impl FnMut(&[u8])) -> Result<bool, Refused> {
+    fn answer(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<bool, Refused> {
         let (mut answer, mut buffer) = (Answer::to(self.sequence), Buffer::new());
         while !answer.take(self.receive(&mut buffer)?, take)? {}
         Ok(!answer.interrupted)

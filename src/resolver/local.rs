@@ -2,13 +2,11 @@
 
 use std::net::IpAddr;
 
-use rtnetlink::packet_core::{Emitable, Parseable};
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
-};
+use rtnetlink::packet_route::route::{RouteHeader, RouteType};
 
-use crate::netlink::{Bus, Netlink, Refused};
+use crate::netlink::route::{ROUTE_HEADER, ip, number, request, rta};
+use crate::netlink::{Bus, Netlink, Refused, attributes};
 
 /// The table (RT_TABLE_LOCAL of linux/rtnetlink.h).
 pub const TABLE: u32 = 255;
@@ -45,9 +43,13 @@ impl Local {
         let mut netlink = Netlink::open(Bus::Route)?;
         let mut entries = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let dumped = netlink.dump(libc::RTM_GETROUTE, &request(family), |message, kept| {
-                let message = RouteMessage::parse(message).ok();
-                kept.extend(message.and_then(|message| entry(&message, family)));
+            let all = request(&RouteHeader {
+                address_family: family,
+                table: TABLE as u8,
+                ..RouteHeader::default()
+            });
+            let dumped = netlink.dump(libc::RTM_GETROUTE, &all, |body, kept| {
+                kept.extend(entry(body, family));
             });
             match dumped {
                 Ok(dumped) => entries.extend(dumped),
@@ -100,50 +102,27 @@ impl Entry {
     }
 }
 
-fn request(family: AddressFamily) -> Vec<u8> {
-    let mut message = RouteMessage::default();
-    message.header = RouteHeader {
-        address_family: family,
-        table: TABLE as u8,
-        protocol: RouteProtocol::Unspec,
-        kind: RouteType::Unspec,
-        ..RouteHeader::default()
-    };
-    let mut bytes = vec![0; message.buffer_len()];
-    message.emit(&mut bytes);
-    bytes
-}
-
 /// A route of the table; kernels before 4.20 send those of all tables.
-fn entry(message: &RouteMessage, family: AddressFamily) -> Option<Entry> {
-    let RouteMessage {
-        header, attributes, ..
-    } = message;
+fn entry(body: &[u8], family: AddressFamily) -> Option<Entry> {
+    let header = RouteHeader::parse(body).ok()?;
+    let attrs = attributes(body, ROUTE_HEADER);
     let kind = match header.kind {
         RouteType::Local | RouteType::Anycast => Kind::Own,
         RouteType::Broadcast => Kind::Broadcast,
         _ => return None,
     };
-    let mut entry = Entry {
-        kind,
-        addr: match family {
-            AddressFamily::Inet => [0; 4].into(),
-            _ => [0; 16].into(),
-        },
-        len: header.destination_prefix_length,
-        device: 0,
+    let everything = match family {
+        AddressFamily::Inet => [0; 4].into(),
+        _ => [0; 16].into(),
     };
-    let mut table = u32::from(header.table);
-    for attribute in attributes {
-        match attribute {
-            RouteAttribute::Table(number) => table = *number,
-            RouteAttribute::Destination(RouteAddress::Inet(addr)) => entry.addr = (*addr).into(),
-            RouteAttribute::Destination(RouteAddress::Inet6(addr)) => entry.addr = (*addr).into(),
-            RouteAttribute::Oif(index) => entry.device = *index,
-            _ => {}
-        }
-    }
-    (table == TABLE).then_some(entry)
+    let of_number = |kind| attrs.get(kind).and_then(number);
+    let table = of_number(rta::TABLE).unwrap_or(header.table.into());
+    (table == TABLE).then(|| Entry {
+        kind,
+        addr: attrs.get(rta::DST).and_then(ip).unwrap_or(everything),
+        len: header.destination_prefix_length,
+        device: of_number(rta::OIF).unwrap_or(0),
+    })
 }
 
 #[cfg(test)]

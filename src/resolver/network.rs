@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::local;
+use crate::netlink::route::{Hops, LINK_HEADER, ROUTE_HEADER, number, rta};
 use crate::netlink::{Bus, Message, Netlink, attributes};
 use crate::ready::{self, Polled};
 use crate::wan::Devices;
@@ -30,12 +31,6 @@ const GROUPS: [u32; 5] = [
     MulticastGroup::Ipv6Route as u32,
     MulticastGroup::Ipv6Rule as u32,
 ];
-/// Length of struct rtmsg.
-const ROUTE_HEADER: usize = 12;
-/// Length of struct ifinfomsg.
-const LINK_HEADER: usize = 16;
-/// Length of struct rtnexthop.
-const NEXTHOP_HEADER: usize = 8;
 
 /// The WAN, for telling what concerns it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -140,11 +135,12 @@ fn route(body: &[u8], wan: &Wan, news: &mut News) {
     };
     let mut table = u32::from(header.table);
     let mut through_wan = false;
-    for attribute in attributes(body, ROUTE_HEADER) {
-        match attribute {
-            (libc::RTA_TABLE, value) => table = number(value).unwrap_or(table),
-            (libc::RTA_OIF, value) => through_wan |= number(value).is_some_and(|n| wan.has(n)),
-            (libc::RTA_MULTIPATH, value) => through_wan |= hops(value).any(|n| wan.has(n)),
+    let of_wan = |index| wan.has(index);
+    for (kind, value) in attributes(body, ROUTE_HEADER) {
+        match kind {
+            rta::TABLE => table = number(value).unwrap_or(table),
+            rta::OIF => through_wan |= number(value).is_some_and(of_wan),
+            rta::MULTIPATH => through_wan |= Hops(value).any(|hop| of_wan(hop.device)),
             _ => {}
         }
     }
@@ -198,22 +194,6 @@ impl Wan {
         };
         !self.indexes.is_empty() && self.indexes.iter().all(is_silent)
     }
-}
-
-fn number(value: &[u8]) -> Option<u32> {
-    value.try_into().ok().map(u32::from_ne_bytes)
-}
-
-/// The devices of a route with several ways (struct rtnexthop).
-fn hops(mut list: &[u8]) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let header = list.first_chunk::<NEXTHOP_HEADER>()?;
-        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let index = number(&header[4..])?;
-        let length = length.max(NEXTHOP_HEADER).next_multiple_of(4);
-        list = list.get(length..).unwrap_or_default();
-        Some(index)
-    })
 }
 
 #[cfg(test)]

@@ -5,24 +5,18 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rtnetlink::MulticastGroup;
-use rtnetlink::packet_core::NlasIterator;
 use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::RouteHeader;
 
 use super::message;
 use super::route::{EXCEPTION, MAIN, PROTOCOL, Prefix};
 use crate::config::Routing;
-use crate::netlink::{Bus, Message, Netlink};
+use crate::netlink::route::{LINK_HEADER, ROUTE_HEADER, number, rta};
+use crate::netlink::{Attrs, Bus, Message, Netlink, attributes};
 
 /// How many bytes of unread events the kernel keeps for us. Beyond that it
 /// drops them and says so, which costs one look more.
 const BACKLOG: usize = 256 * 1024;
-/// RTA_NH_ID of linux/rtnetlink.h.
-const RTA_NH_ID: u16 = 30;
-/// Length of struct rtmsg.
-const ROUTE_HEADER: usize = 12;
-/// Length of struct ifinfomsg.
-const LINK_HEADER: usize = 16;
 
 /// What may concern us.
 const GROUPS: [u32; 7] = [
@@ -142,21 +136,18 @@ fn route_concerns_us(payload: &[u8], routing: &Routing, known: &Known) -> bool {
     if !of_table(MAIN) && !known.tables.iter().any(|&table| of_table(table)) {
         return false;
     }
-    let attributes = payload.get(ROUTE_HEADER..).unwrap_or_default();
     let (mut told, mut by_nexthop) = (false, false);
-    for attribute in NlasIterator::new(attributes) {
-        match attribute {
-            Ok(nla) if nla.kind() == libc::RTA_OIF => {
+    for (kind, value) in attributes(payload, ROUTE_HEADER) {
+        match kind {
+            rta::OIF => {
                 told = true;
-                let index = nla.value().try_into().map(u32::from_ne_bytes);
-                if index.is_ok_and(|index| known.links.contains(&index)) {
+                if number(value).is_some_and(|index| known.links.contains(&index)) {
                     return true;
                 }
             }
-            Ok(nla) if nla.kind() == libc::RTA_MULTIPATH => return true,
-            Ok(nla) if nla.kind() == RTA_NH_ID => by_nexthop = true,
-            Ok(_) => {}
-            Err(_) => return true,
+            rta::MULTIPATH => return true,
+            rta::NH_ID => by_nexthop = true,
+            _ => {}
         }
     }
     // Where that leads is not told (`nexthop_compat_mode=0`).
@@ -169,21 +160,15 @@ fn link(payload: &[u8], deleted: bool, names: &[String], known: &[u32], news: &m
         return;
     };
     // A bridge tells of its ports too, with a message of its own family.
-    let attributes = payload.get(LINK_HEADER..).unwrap_or_default();
-    let is_named = |value: &[u8]| {
-        names
-            .iter()
-            .any(|name| value.strip_suffix(&[0]) == Some(name.as_bytes()))
+    let is_ours = |name: &[u8]| {
+        let name = name.strip_suffix(&[0]);
+        names.iter().any(|one| name == Some(one.as_bytes()))
     };
-    let named = NlasIterator::new(attributes)
-        .map_while(Result::ok)
-        .any(|nla| match nla.kind() {
-            libc::IFLA_IFNAME => is_named(nla.value()),
-            libc::IFLA_PROP_LIST => NlasIterator::new(nla.value())
-                .map_while(Result::ok)
-                .any(|altname| is_named(altname.value())),
-            _ => false,
-        });
+    let named = attributes(payload, LINK_HEADER).any(|(kind, value)| match kind {
+        libc::IFLA_IFNAME => is_ours(value),
+        libc::IFLA_PROP_LIST => Attrs(value).any(|(_, altname)| is_ours(altname)),
+        _ => false,
+    });
     if named || known.contains(&header.index) {
         news.concerns_us = true;
         if deleted || !header.flags.contains(LinkFlags::Up) {

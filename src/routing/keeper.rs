@@ -257,21 +257,21 @@ impl Keeper {
     fn read_main(&mut self, family: Family, present: &mut Present) -> Result<bool, Error> {
         let (mut networks, mut others) = (0, 0);
         for link in &present.links {
-            let routes = self
-                .kernel
-                .routes_of_table(family, MAIN, Some(link.index), |route| {
-                    let is_wan = |link: &Link| link.index == route.device;
-                    let of_other = route.multipath && !present.links.iter().any(is_wan);
-                    if route.device != link.index && !of_other {
-                        return false;
-                    }
-                    let count = match route.leads_away() {
-                        true => &mut others,
-                        false => &mut networks,
-                    };
-                    *count += 1;
-                    *count <= MAX_ROUTES
-                });
+            let routes =
+                self.kernel
+                    .routes_of_table(family, MAIN, Some(link.index), &mut |route| {
+                        let is_wan = |link: &Link| link.index == route.device;
+                        let of_other = route.multipath && !present.links.iter().any(is_wan);
+                        if route.device != link.index && !of_other {
+                            return false;
+                        }
+                        let count = match route.leads_away() {
+                            true => &mut others,
+                            false => &mut networks,
+                        };
+                        *count += 1;
+                        *count <= MAX_ROUTES
+                    });
             let routes = routes.map_err(reading("routes of table main"))?;
             present.main.extend(routes);
         }
@@ -288,13 +288,15 @@ impl Keeper {
     ) -> Result<(), Error> {
         let links = &present.links;
         let mut others = 0;
-        let routes = self.kernel.routes_of_table(family, table, None, |route| {
-            if route.is_ours() || route.is_default() {
-                return true;
-            }
-            others += 1;
-            others <= MAX_ROUTES && links.iter().any(|link| link.index == route.device)
-        });
+        let routes = self
+            .kernel
+            .routes_of_table(family, table, None, &mut |route| {
+                if route.is_ours() || route.is_default() {
+                    return true;
+                }
+                others += 1;
+                others <= MAX_ROUTES && links.iter().any(|link| link.index == route.device)
+            });
         present
             .table
             .extend(routes.map_err(reading("routes of the WAN's table"))?);
@@ -315,7 +317,7 @@ impl Keeper {
                 let mut one = false;
                 let routes =
                     self.kernel
-                        .routes_of_table(family, table, Some(link.index), |route| {
+                        .routes_of_table(family, table, Some(link.index), &mut |route| {
                             let leads_away = route.is_default() || route.gateway.is_some();
                             let first = leads_away
                                 && route.kind == RouteType::Unicast
@@ -338,9 +340,8 @@ impl Keeper {
         known: Option<u32>,
         present: &mut Present,
     ) -> Result<(), Error> {
-        let strays = self
-            .kernel
-            .our_routes(family, |route| Some(route.table) != known);
+        let keep = |route: &Route| Some(route.table) != known;
+        let strays = self.kernel.our_routes(family, &keep);
         present.table.extend(strays.map_err(reading("routes"))?);
         Ok(())
     }

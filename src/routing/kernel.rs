@@ -5,17 +5,16 @@
 
 use std::io;
 
-use rtnetlink::packet_core::{
-    DefaultNla, Emitable, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Parseable,
-};
+use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
-use rtnetlink::packet_route::rule::RuleMessage;
+use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
+use rtnetlink::packet_route::rule::RuleHeader;
 
 use super::message::{self, Nexthop};
 use super::route::{EXCEPTION, Family, PROTOCOL, Route, Rule};
 use super::state::{Address, Link};
-use crate::netlink::{Bus, Netlink, Refused, Requests, whole_dump};
+use crate::netlink::route::{put_number, request, rta};
+use crate::netlink::{Bus, Netlink, Refused, Requests, put, whole_dump};
 
 /// RTM_GETNEXTHOP of linux/rtnetlink.h.
 const GET_NEXTHOP: u16 = 106;
@@ -58,20 +57,22 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, Refused> {
-        let name_and_nul = [name.as_bytes(), &[0]].concat();
-        let request = LinkRequest(DefaultNla::new(libc::IFLA_IFNAME, name_and_nul));
+        let mut body = request(&LinkHeader::default());
+        put(
+            &mut body,
+            libc::IFLA_IFNAME,
+            &[name.as_bytes(), &[0]].concat(),
+        );
         let mut link = None;
-        let found = self
-            .0
-            .request(libc::RTM_GETLINK, 0, &bytes(&request), &mut |payload| {
-                if let Ok(header) = LinkHeader::parse(payload) {
-                    link = Some(Link {
-                        index: header.index,
-                        name: name.to_owned(),
-                        up: header.flags.contains(LinkFlags::Up),
-                    });
-                }
-            });
+        let found = self.0.request(libc::RTM_GETLINK, 0, &body, &mut |payload| {
+            if let Ok(header) = LinkHeader::parse(payload) {
+                link = Some(Link {
+                    index: header.index,
+                    name: name.to_owned(),
+                    up: header.flags.contains(LinkFlags::Up),
+                });
+            }
+        });
         match found {
             Err(refused) if refused.is(libc::ENODEV) => Ok(None),
             other => other.map(|()| link),
@@ -83,17 +84,12 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub fn addresses(&mut self, family: Family) -> Result<Vec<Address>, Refused> {
-        let request = message::all_addresses(family);
-        whole_dump(
-            &mut *self.0,
-            libc::RTM_GETADDR,
-            &request,
-            |payload, kept| {
-                let address = message::address(payload);
-                // A kernel without the family answers with all others.
-                kept.extend(address.filter(|one| Family::of(one.addr) == family));
-            },
-        )
+        let body = message::all_addresses(family);
+        whole_dump(&mut *self.0, libc::RTM_GETADDR, &body, |payload, kept| {
+            let address = message::address(payload);
+            // A kernel without the family answers with all others.
+            kept.extend(address.filter(|one| Family::of(one.addr) == family));
+        })
     }
 
     /// All rules of a family.
@@ -101,18 +97,14 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub fn rules(&mut self, family: Family) -> Result<Vec<Rule>, Refused> {
-        let mut request = RuleMessage::default();
-        request.header.family = message::address_family(family);
-        whole_dump(
-            &mut *self.0,
-            libc::RTM_GETRULE,
-            &bytes(&request),
-            |payload, rules| {
-                let rule = RuleMessage::parse(payload).ok().and_then(message::rule);
-                // A kernel without the family answers with all others.
-                rules.extend(rule.filter(|rule| rule.family == family));
-            },
-        )
+        let body = request(&RuleHeader {
+            family: message::address_family(family),
+            ..RuleHeader::default()
+        });
+        whole_dump(&mut *self.0, libc::RTM_GETRULE, &body, |payload, rules| {
+            // A kernel without the family answers with all others.
+            rules.extend(message::rule(payload).filter(|rule| rule.family == family));
+        })
     }
 
     /// The routes of one table, through one device if that is given, that
@@ -125,36 +117,44 @@ impl Kernel {
         family: Family,
         table: u32,
         device: Option<u32>,
-        mut keep: impl FnMut(&Route) -> bool,
+        keep: &mut dyn FnMut(&Route) -> bool,
     ) -> Result<Vec<Route>, Refused> {
-        let mut request = RouteMessage::default();
-        request.header.address_family = message::address_family(family);
         // A number that fits the header goes there and only there.
         let (small, large) = message::table(table);
-        request.header.table = small;
-        request.attributes.extend(large.map(RouteAttribute::Table));
-        request.attributes.extend(device.map(RouteAttribute::Oif));
-        self.routes(family, &request, &mut |route| {
+        let mut body = request(&RouteHeader {
+            address_family: message::address_family(family),
+            table: small,
+            ..RouteHeader::default()
+        });
+        if let Some(table) = large {
+            put_number(&mut body, rta::TABLE, table);
+        }
+        if let Some(device) = device {
+            put_number(&mut body, rta::OIF, device);
+        }
+        self.routes(family, &body, &mut |route| {
             route.table == table && keep(route)
         })
     }
 
-    /// Our routes in all tables.
+    /// Our routes in all tables that `keep` wants.
     ///
     /// # Errors
     /// The kernel's.
     pub fn our_routes(
         &mut self,
         family: Family,
-        keep: impl Fn(&Route) -> bool,
+        keep: &dyn Fn(&Route) -> bool,
     ) -> Result<Vec<Route>, Refused> {
-        let mut request = RouteMessage::default();
-        request.header.address_family = message::address_family(family);
         let mut found = Vec::new();
         for protocol in [PROTOCOL, EXCEPTION] {
-            request.header.protocol = RouteProtocol::from(protocol);
+            let body = request(&RouteHeader {
+                address_family: message::address_family(family),
+                protocol: RouteProtocol::from(protocol),
+                ..RouteHeader::default()
+            });
             let mut keep = |route: &Route| route.protocol == protocol && keep(route);
-            found.append(&mut self.routes(family, &request, &mut keep)?);
+            found.append(&mut self.routes(family, &body, &mut keep)?);
         }
         Ok(found)
     }
@@ -164,20 +164,17 @@ impl Kernel {
     fn routes(
         &mut self,
         family: Family,
-        request: &RouteMessage,
+        body: &[u8],
         keep: &mut dyn FnMut(&Route) -> bool,
     ) -> Result<Vec<Route>, Refused> {
         let take = |payload: &[u8], kept: &mut Vec<Route>| {
-            let Ok(message) = RouteMessage::parse(payload) else {
-                return;
-            };
-            let routes = message::routes(message).into_iter();
-            kept.extend(routes.filter(|route| {
-                route.family() == family && (route.is_told_by_nexthop() || keep(route))
-            }));
+            for route in message::routes(payload) {
+                if route.family() == family && (route.is_told_by_nexthop() || keep(&route)) {
+                    kept.push(route);
+                }
+            }
         };
-        let dumped = whole_dump(&mut *self.0, libc::RTM_GETROUTE, &bytes(request), take);
-        let mut kept = match dumped {
+        let mut kept = match whole_dump(&mut *self.0, libc::RTM_GETROUTE, body, take) {
             // The table has never had a route.
             Err(refused) if refused.is(libc::ENOENT) => return Ok(Vec::new()),
             other => other?,
@@ -185,8 +182,11 @@ impl Kernel {
         // Not while the kernel is listing the routes.
         while let Some(at) = kept.iter().position(Route::is_told_by_nexthop) {
             let route = kept.swap_remove(at);
-            let hops = message::with_nexthop(&route, |id| self.nexthop(id));
-            kept.extend(hops.into_iter().filter(|route| keep(route)));
+            for hop in message::with_nexthop(&route, &mut |id| self.nexthop(id)) {
+                if keep(&hop) {
+                    kept.push(hop);
+                }
+            }
         }
         Ok(kept)
     }
@@ -245,8 +245,8 @@ impl Kernel {
         fine_if(removed, &[libc::ESRCH, libc::ENOENT])
     }
 
-    fn change(&mut self, kind: u16, flags: u16, message: &impl Emitable) -> Result<(), Refused> {
-        self.0.request(kind, flags, &bytes(message), &mut |_| ())
+    fn change(&mut self, kind: u16, flags: u16, message: &[u8]) -> Result<(), Refused> {
+        self.0.request(kind, flags, message, &mut |_| ())
     }
 
     /// Asks which way a packet would take (RTM_GETROUTE of one).
@@ -255,18 +255,11 @@ impl Kernel {
     /// The kernel's; that there is no way is one.
     pub(super) fn way(
         &mut self,
-        packet: &RouteMessage,
-        mut take: impl FnMut(&[u8]),
+        packet: &[u8],
+        take: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Refused> {
-        self.0
-            .request(libc::RTM_GETROUTE, 0, &bytes(packet), &mut take)
+        self.0.request(libc::RTM_GETROUTE, 0, packet, take)
     }
-}
-
-fn bytes(message: &impl Emitable) -> Vec<u8> {
-    let mut bytes = vec![0; message.buffer_len()];
-    message.emit(&mut bytes);
-    bytes
 }
 
 /// Takes some refusals for success.
@@ -274,21 +267,5 @@ fn fine_if(result: Result<(), Refused>, codes: &[i32]) -> Result<(), Refused> {
     match result {
         Err(refused) if codes.iter().any(|&code| refused.is(code)) => Ok(()),
         other => other,
-    }
-}
-
-/// RTM_GETLINK by name: a header of nothing, and the name.
-struct LinkRequest(DefaultNla);
-
-impl Emitable for LinkRequest {
-    fn buffer_len(&self) -> usize {
-        LinkHeader::default().buffer_len() + self.0.buffer_len()
-    }
-
-    fn emit(&self, buffer: &mut [u8]) {
-        let header = LinkHeader::default();
-        let (head, name) = buffer.split_at_mut(header.buffer_len());
-        header.emit(head);
-        self.0.emit(name);
     }
 }

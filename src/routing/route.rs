@@ -4,10 +4,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric, RouteScope, RouteType};
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute};
+use rtnetlink::packet_route::route::{RouteScope, RouteType};
+use rtnetlink::packet_route::rule::RuleAction;
 
 use crate::config::{Mark, Routing};
+use crate::netlink::Attrs;
+use crate::netlink::route::fra;
 
 /// The route protocol (RTPROT_* of linux/rtnetlink.h, FRA_PROTOCOL of rules)
 /// that says "ours". Free in the kernel's list and in OpenWrt's `rt_protos`.
@@ -156,8 +158,8 @@ pub struct Route {
     pub prefsrc: Option<IpAddr>,
     /// RFC 4191, as in the message (IPv6).
     pub preference: Option<u8>,
-    /// MTU, hop limit and the like.
-    pub metrics: Vec<RouteMetric>,
+    /// MTU, hop limit and the like: RTA_METRICS as the kernel shows it.
+    pub metrics: Vec<u8>,
     /// Seconds until the kernel forgets it; 0 and less: forgotten already.
     pub expires: Option<i32>,
     /// The nexthop object (ip-nexthop(8)) that it was made with.
@@ -165,8 +167,8 @@ pub struct Route {
     /// Whether it is one next hop of several that the kernel (IPv4) can only
     /// take away together.
     pub multipath: bool,
-    /// What packets are wrapped in (RTA_ENCAP_TYPE, RTA_ENCAP), mostly nothing.
-    pub encap: Vec<RouteAttribute>,
+    /// What packets are wrapped in, mostly nothing: RTA_ENCAP_TYPE and RTA_ENCAP.
+    pub encap: Vec<u8>,
 }
 
 /// What the kernel tells routes of one table apart by, without the metric.
@@ -311,8 +313,16 @@ pub struct Others {
     pub tos: u8,
     /// `not`.
     pub inverted: bool,
-    /// Addresses, devices, ports, …
-    pub attributes: Vec<RuleAttribute>,
+    /// Addresses, devices, ports, …: attributes as the kernel shows them.
+    pub attributes: Vec<u8>,
+}
+
+impl Others {
+    /// Whether they ask for packets from, or to, some addresses.
+    #[must_use]
+    pub fn are_of_some_addresses(&self) -> bool {
+        Attrs(&self.attributes).any(|(kind, _)| matches!(kind, fra::SRC | fra::DST))
+    }
 }
 
 impl Rule {

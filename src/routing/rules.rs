@@ -1,7 +1,7 @@
 //! Which rules of ours there must be: pure.
 
 use rtnetlink::packet_route::route::RouteType;
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute};
+use rtnetlink::packet_route::rule::RuleAction;
 
 use super::route::{Family, MAIN, Others, PROTOCOL, Rule};
 use super::state::Present;
@@ -117,15 +117,9 @@ fn is_for_main(rule: &Rule) -> bool {
 /// sends to anywhere use the WAN because of it.
 fn leads_to_the_wan(view: View, rule: &Rule) -> bool {
     let of_marked = |mark: Mark| mark.value != 0 && !rule.others.inverted;
-    let of_some = |attribute: &RuleAttribute| {
-        matches!(
-            attribute,
-            RuleAttribute::Source(_) | RuleAttribute::Destination(_)
-        )
-    };
     rule.action == RuleAction::ToTable
         && !rule.mark.is_some_and(of_marked)
-        && (rule.others.inverted || !rule.others.attributes.iter().any(of_some))
+        && (rule.others.inverted || !rule.others.are_of_some_addresses())
         && (rule.table == view.routing.table || is_wans(view, rule.table))
 }
 

@@ -7,17 +7,15 @@ use std::fmt;
 use std::net::IpAddr;
 
 use nix::net::if_::if_indextoname;
-use rtnetlink::packet_core::Parseable;
-use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType, RouteVia,
-};
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute};
+use rtnetlink::packet_route::route::{RouteFlags, RouteHeader, RouteType};
+use rtnetlink::packet_route::rule::RuleAction;
 
 use super::Error;
 use super::kernel::Kernel;
 use super::message;
-use super::route::{Family, Prefix, Rule, Shown};
-use crate::netlink::Refused;
+use super::route::{Family, Prefix, Route, Rule, Shown};
+use crate::netlink::route::{fra, ip, number, put_ip, put_number, request, rta};
+use crate::netlink::{Attrs, Refused, put};
 
 /// IPPROTO_UDP of linux/in.h.
 const UDP: u8 = 17;
@@ -107,38 +105,27 @@ impl Ways {
     /// # Errors
     /// The kernel does not say.
     pub fn of(&mut self, packet: &Packet) -> Result<Way, Refused> {
-        let mut answer = None;
         // IPv6 names the table in any case, and refuses to be asked for it.
         let named = match packet.to {
             IpAddr::V4(_) => RouteFlags::LookupTable,
             IpAddr::V6(_) => RouteFlags::empty(),
         };
-        let asked = self.ask(packet, named, |message| {
-            answer = Some(message);
-        });
-        let message = match (asked, answer) {
-            (Ok(()), Some(message)) => message,
-            (Ok(()), None) => return Err(std::io::Error::other("no answer").into()),
-            (Err(refused), _) => return self.nowhere(packet, refused),
+        let taken = match self.ask(packet, named, message::named) {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return Err(std::io::Error::other("no answer").into()),
+            Err(refused) => return self.nowhere(packet, refused),
         };
-        let mut table = u32::from(message.header.table);
-        let course = course(&message, &mut table);
-        let mut route = None;
-        let flags = named | RouteFlags::FibMatch;
         // Before Linux 4.13 there is no such question; the way is known without.
-        let _ = self.ask(packet, flags, |message| {
-            if let Some(found) = message::routes(message).into_iter().next() {
-                table = found.table;
-                let device = device_name(found.device);
-                route = Some(Shown(&found, &device).to_string());
-            }
-        });
+        let stored = |answer: &[u8]| message::routes(answer).into_iter().next();
+        let found = self.ask(packet, named | RouteFlags::FibMatch, stored);
+        let found = found.ok().flatten();
+        let table = found.as_ref().unwrap_or(&taken).table;
         let sends = |rule: &Rule| rule.action == RuleAction::ToTable && rule.table == table;
         let rules = self.rules(Family::of(packet.to));
         Ok(Way {
-            course,
-            rule: first(rules, packet, sends).cloned(),
-            route,
+            course: course(&taken),
+            rule: first(rules, packet, &sends).cloned(),
+            route: found.map(|route| Shown(&route, &device_name(route.device)).to_string()),
         })
     }
 
@@ -164,71 +151,58 @@ impl Ways {
         let rules = self.rules(Family::of(packet.to));
         Ok(Way {
             course: Course::Nowhere(refused.to_string()),
-            rule: first(rules, packet, stops).cloned(),
+            rule: first(rules, packet, &stops).cloned(),
             route: None,
         })
     }
 
+    /// The route that the kernel names, as `read` finds it in the answer.
     fn ask(
         &mut self,
         packet: &Packet,
         flags: RouteFlags,
-        mut take: impl FnMut(RouteMessage),
-    ) -> Result<(), Refused> {
-        let mut request = RouteMessage::default();
-        let header = &mut request.header;
-        header.address_family = message::address_family(Family::of(packet.to));
-        header.destination_prefix_length = match packet.to {
+        read: fn(&[u8]) -> Option<Route>,
+    ) -> Result<Option<Route>, Refused> {
+        let bits = match packet.to {
             IpAddr::V4(_) => 32,
             IpAddr::V6(_) => 128,
         };
-        header.flags = flags;
-        let attributes = &mut request.attributes;
-        attributes.push(RouteAttribute::Destination(packet.to.into()));
+        let mut body = request(&RouteHeader {
+            address_family: message::address_family(Family::of(packet.to)),
+            destination_prefix_length: bits,
+            source_prefix_length: packet.source.map_or(0, |_| bits),
+            flags,
+            ..RouteHeader::default()
+        });
+        put_ip(&mut body, rta::DST, packet.to);
         if let Some(source) = packet.source {
-            header.source_prefix_length = header.destination_prefix_length;
-            attributes.push(RouteAttribute::Source(source.into()));
+            put_ip(&mut body, rta::SRC, source);
         }
-        attributes.push(RouteAttribute::Mark(packet.mark));
-        attributes.push(RouteAttribute::Uid(packet.uid));
+        put_number(&mut body, rta::MARK, packet.mark);
+        put_number(&mut body, rta::UID, packet.uid);
         if packet.device != 0 {
-            attributes.push(RouteAttribute::Oif(packet.device));
+            put_number(&mut body, rta::OIF, packet.device);
         }
         if let Some(port) = packet.port {
-            attributes.push(RouteAttribute::IpProto(UDP));
-            attributes.push(RouteAttribute::Dport(port));
+            put(&mut body, rta::IP_PROTO, &[UDP]);
+            put(&mut body, rta::DPORT, &port.to_be_bytes());
         }
-        self.kernel.way(&request, |payload| {
-            if let Ok(message) = RouteMessage::parse(payload) {
-                take(message);
-            }
-        })
+        let mut named = None;
+        self.kernel.way(&body, &mut |answer| named = read(answer))?;
+        Ok(named)
     }
 }
 
-fn course(message: &RouteMessage, table: &mut u32) -> Course {
-    let mut device = 0;
-    let (mut gateway, mut source) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Table(number) => *table = *number,
-            RouteAttribute::Oif(index) => device = *index,
-            RouteAttribute::Gateway(addr) => gateway = ip(addr),
-            RouteAttribute::Via(RouteVia::Inet(addr)) => gateway = Some((*addr).into()),
-            RouteAttribute::Via(RouteVia::Inet6(addr)) => gateway = Some((*addr).into()),
-            RouteAttribute::PrefSource(addr) => source = ip(addr),
-            _ => {}
-        }
-    }
-    match message.header.kind {
+fn course(route: &Route) -> Course {
+    match route.kind {
         RouteType::Local | RouteType::Anycast => Course::Here,
         RouteType::Unreachable => Course::Nowhere("unreachable".into()),
         RouteType::Prohibit => Course::Nowhere("prohibited".into()),
         RouteType::BlackHole => Course::Nowhere("dropped".into()),
         _ => Course::Out {
-            device: device_name(device),
-            gateway,
-            source,
+            device: device_name(route.device),
+            gateway: route.gateway,
+            source: route.prefsrc,
         },
     }
 }
@@ -239,20 +213,12 @@ fn device_name(index: u32) -> String {
         .unwrap_or_else(|| format!("#{index}"))
 }
 
-fn ip(addr: &RouteAddress) -> Option<IpAddr> {
-    match addr {
-        RouteAddress::Inet(addr) => Some((*addr).into()),
-        RouteAddress::Inet6(addr) => Some((*addr).into()),
-        _ => None,
-    }
-}
-
 /// The first rule that takes the packet and is `wanted`, in the kernel's order.
 #[must_use]
 pub fn first<'a>(
     rules: &'a [Rule],
     packet: &Packet,
-    wanted: impl Fn(&Rule) -> bool,
+    wanted: &dyn Fn(&Rule) -> bool,
 ) -> Option<&'a Rule> {
     let mut from = 0;
     for _ in 0..MAX_RULES {
@@ -261,16 +227,15 @@ pub fn first<'a>(
         if wanted(rule) {
             return Some(rule);
         }
-        let target = rule.others.attributes.iter().find_map(|other| match other {
-            RuleAttribute::Goto(priority) if rule.action == RuleAction::Goto => Some(*priority),
-            _ => None,
-        });
         from = at + 1;
-        if let Some(target) = target {
-            from += rules[from..]
-                .iter()
-                .take_while(|rule| rule.priority < target)
-                .count();
+        if rule.action == RuleAction::Goto
+            && let Some(target) = Attrs(&rule.others.attributes)
+                .get(fra::GOTO)
+                .and_then(number)
+        {
+            while rules.get(from).is_some_and(|rule| rule.priority < target) {
+                from += 1;
+            }
         }
     }
     None
@@ -283,33 +248,43 @@ pub fn may_take(rule: &Rule, packet: &Packet) -> bool {
     let of_mark = rule
         .mark
         .is_none_or(|mark| packet.mark & mark.mask == mark.value);
-    let (to, from) = rule.others.prefix_lens;
-    let of_others = rule.others.attributes.iter().all(|other| match other {
-        RuleAttribute::Destination(addr) => Prefix {
-            addr: *addr,
-            len: to,
-        }
-        .contains(packet.to),
-        // Only a socket that is bound has its address already.
-        RuleAttribute::Source(addr) => packet.source.is_some_and(|source| {
-            Prefix {
-                addr: *addr,
-                len: from,
-            }
-            .contains(source)
-        }),
-        RuleAttribute::Iifname(name) => name == "lo",
-        RuleAttribute::Oifname(name) => packet.device != 0 && device_name(packet.device) == *name,
-        RuleAttribute::UidRange(range) => (range.start..=range.end).contains(&packet.uid),
-        RuleAttribute::IpProtocol(protocol) => packet.port.is_some() && u8::from(*protocol) == UDP,
-        RuleAttribute::DestinationPortRange(range) => packet
-            .port
-            .is_some_and(|port| (range.start..=range.end).contains(&port)),
-        RuleAttribute::SourcePortRange(_) | RuleAttribute::TunId(_) => false,
-        _ => true,
-    });
+    let mut others = Attrs(&rule.others.attributes);
+    let of_others = others.all(|(kind, value)| fulfils(packet, rule, kind, value));
     let takes = of_mark && rule.others.tos == 0 && of_others;
     takes != rule.others.inverted
+}
+
+/// Whether a packet is what one attribute of a rule asks for.
+fn fulfils(packet: &Packet, rule: &Rule, kind: u16, value: &[u8]) -> bool {
+    let (to, from) = rule.others.prefix_lens;
+    let is_within =
+        |addr: IpAddr, len| ip(value).is_none_or(|net| Prefix { addr: net, len }.contains(addr));
+    let is_named = |name: &str| value.strip_suffix(&[0]) == Some(name.as_bytes());
+    match kind {
+        fra::DST => is_within(packet.to, to),
+        // Only a socket that is bound has its address already.
+        fra::SRC => packet.source.is_some_and(|source| is_within(source, from)),
+        fra::IIFNAME => is_named("lo"),
+        fra::OIFNAME => packet.device != 0 && is_named(&device_name(packet.device)),
+        fra::UID_RANGE => is_between(value, packet.uid),
+        fra::IP_PROTO => packet.port.is_some() && value == [UDP],
+        fra::DPORT_RANGE => packet
+            .port
+            .is_some_and(|port| is_between(value, port.into())),
+        fra::SPORT_RANGE | fra::TUN_ID => false,
+        _ => true,
+    }
+}
+
+/// Whether a number is within a range: two numbers of the same size.
+fn is_between(range: &[u8], number: u32) -> bool {
+    let (start, end) = range.split_at(range.len() / 2);
+    let read = |half: &[u8]| match *half {
+        [a, b] => u32::from(u16::from_ne_bytes([a, b])),
+        [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]),
+        _ => number,
+    };
+    (read(start)..=read(end)).contains(&number)
 }
 
 impl fmt::Display for Course {
@@ -332,7 +307,6 @@ mod tests {
     use super::*;
     use crate::config::Mark;
     use crate::routing::route::Others;
-    use rtnetlink::packet_route::rule::RulePortRange;
 
     const PACKET: Packet = Packet {
         to: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
@@ -355,30 +329,35 @@ mod tests {
         }
     }
 
-    fn with(attribute: RuleAttribute) -> Rule {
+    fn with(kind: u16, value: &[u8]) -> Rule {
         let mut rule = rule(5, RuleAction::ToTable, 7);
-        rule.others.attributes.push(attribute);
+        put(&mut rule.others.attributes, kind, value);
         rule.others.prefix_lens = (24, 24);
         rule
     }
 
     #[test]
     fn a_rule_takes_what_fulfils_all_its_conditions() {
-        let net = |text: &str| RuleAttribute::Destination(text.parse().unwrap());
-        let ports = |start, end| RuleAttribute::DestinationPortRange(RulePortRange { start, end });
-        for (attribute, expected) in [
-            (net("192.0.2.0"), true),
-            (net("198.51.100.0"), false),
-            (RuleAttribute::Source("192.0.2.0".parse().unwrap()), false),
-            (RuleAttribute::Iifname("lo".into()), true),
-            (RuleAttribute::Iifname("eth0".into()), false),
-            (RuleAttribute::Oifname("eth0".into()), false),
-            (ports(1, 53), true),
-            (ports(54, 60), false),
-            (RuleAttribute::TunId(4), false),
-            (RuleAttribute::SuppressPrefixLen(0), true),
+        let ports = |start: u16, end: u16| [start.to_ne_bytes(), end.to_ne_bytes()].concat();
+        let uids = |start: u32, end: u32| [start.to_ne_bytes(), end.to_ne_bytes()].concat();
+        for (kind, value, expected) in [
+            (fra::DST, vec![192, 0, 2, 0], true),
+            (fra::DST, vec![198, 51, 100, 0], false),
+            (fra::SRC, vec![192, 0, 2, 0], false),
+            (fra::IIFNAME, b"lo\0".to_vec(), true),
+            (fra::IIFNAME, b"eth0\0".to_vec(), false),
+            (fra::OIFNAME, b"eth0\0".to_vec(), false),
+            (fra::UID_RANGE, uids(0, 453), true),
+            (fra::UID_RANGE, uids(454, u32::MAX), false),
+            (fra::IP_PROTO, vec![UDP], true),
+            (fra::IP_PROTO, vec![6], false),
+            (fra::DPORT_RANGE, ports(1, 53), true),
+            (fra::DPORT_RANGE, ports(54, 60), false),
+            (fra::SPORT_RANGE, ports(1, 65535), false),
+            (fra::TUN_ID, vec![0, 0, 0, 0, 0, 0, 0, 4], false),
+            (fra::SUPPRESS_PREFIXLEN, vec![0; 4], true),
         ] {
-            let mut rule = with(attribute);
+            let mut rule = with(kind, &value);
             assert_eq!(may_take(&rule, &PACKET), expected, "{rule:?}");
             rule.others.inverted = true;
             assert_eq!(may_take(&rule, &PACKET), !expected, "not {rule:?}");
@@ -394,15 +373,15 @@ mod tests {
     fn the_first_one_counts_and_a_goto_jumps_over_some() {
         let table = |rule: &Rule| rule.table == 7;
         let mut jump = rule(1, RuleAction::Goto, 0);
-        jump.others.attributes.push(RuleAttribute::Goto(20));
+        put_number(&mut jump.others.attributes, fra::GOTO, 20);
         let rules = [
             rule(0, RuleAction::ToTable, 255),
             jump,
             rule(10, RuleAction::ToTable, 7),
             rule(20, RuleAction::ToTable, 7),
         ];
-        assert_eq!(first(&rules, &PACKET, table).unwrap().priority, 20);
-        assert_eq!(first(&rules[2..], &PACKET, table).unwrap().priority, 10);
-        assert_eq!(first(&rules[..2], &PACKET, table), None);
+        assert_eq!(first(&rules, &PACKET, &table).unwrap().priority, 20);
+        assert_eq!(first(&rules[2..], &PACKET, &table).unwrap().priority, 10);
+        assert_eq!(first(&rules[..2], &PACKET, &table), None);
     }
 }

@@ -1,13 +1,11 @@
 //! What the kernel knows of devices and of netifd's routes.
 
 use nix::net::if_::{if_indextoname, if_nametoindex};
-use rtnetlink::packet_core::{Emitable, Parseable};
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
-};
+use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol, RouteType};
 
-use crate::netlink::{Bus, Netlink, Refused};
+use crate::netlink::route::{ROUTE_HEADER, number, put_number, request, rta};
+use crate::netlink::{Bus, Netlink, Refused, attributes};
 
 /// The number and the true name of the device that has this name or alternative
 /// name, none where there is none.
@@ -29,11 +27,10 @@ pub fn uplinks(table: u32) -> Result<Vec<String>, Refused> {
     let mut netlink = Netlink::open(Bus::Route)?;
     let mut names = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let request = request(family, table);
-        let dumped = netlink.dump(libc::RTM_GETROUTE, &request, |message, kept| {
+        let all = netifds_routes(family, table);
+        let dumped = netlink.dump(libc::RTM_GETROUTE, &all, |body, kept| {
             // Kernels before 4.20 do not filter.
-            let message = RouteMessage::parse(message).ok();
-            kept.extend(message.and_then(|message| uplink(&message, family, table)));
+            kept.extend(uplink(body, family, table));
         });
         let devices: Vec<u32> = match dumped {
             // The table never had a route.
@@ -45,42 +42,32 @@ pub fn uplinks(table: u32) -> Result<Vec<String>, Refused> {
     Ok(names)
 }
 
-fn request(family: AddressFamily, table: u32) -> Vec<u8> {
-    let mut message = RouteMessage::default();
-    message.header = RouteHeader {
+fn netifds_routes(family: AddressFamily, table: u32) -> Vec<u8> {
+    let small = u8::try_from(table).ok();
+    let mut body = request(&RouteHeader {
         address_family: family,
+        table: small.unwrap_or(0),
         protocol: RouteProtocol::Static,
         kind: RouteType::Unicast,
         ..RouteHeader::default()
-    };
-    match u8::try_from(table) {
-        Ok(table) => message.header.table = table,
-        Err(_) => message.attributes.push(RouteAttribute::Table(table)),
+    });
+    if small.is_none() {
+        put_number(&mut body, rta::TABLE, table);
     }
-    let mut bytes = vec![0; message.buffer_len()];
-    message.emit(&mut bytes);
-    bytes
+    body
 }
 
 /// The device of a default route of netifd's in the table.
-fn uplink(message: &RouteMessage, family: AddressFamily, table: u32) -> Option<u32> {
-    let RouteMessage {
-        header, attributes, ..
-    } = message;
-    let mut of_table = u32::from(header.table);
-    let mut device = None;
-    for attribute in attributes {
-        match attribute {
-            RouteAttribute::Table(table) => of_table = *table,
-            RouteAttribute::Oif(index) => device = Some(*index),
-            _ => {}
-        }
-    }
+fn uplink(body: &[u8], family: AddressFamily, table: u32) -> Option<u32> {
+    let header = RouteHeader::parse(body).ok()?;
+    let attrs = attributes(body, ROUTE_HEADER);
+    let of_table = attrs.get(rta::TABLE).and_then(number);
     let is_netifds_default = header.address_family == family
         && header.destination_prefix_length == 0
         && header.protocol == RouteProtocol::Static
         && header.kind == RouteType::Unicast
-        && of_table == table;
+        && of_table.unwrap_or(header.table.into()) == table;
+    let device = attrs.get(rta::OIF).and_then(number);
     device.filter(|_| is_netifds_default)
 }
 
@@ -91,39 +78,35 @@ mod tests {
     #[test]
     fn only_netifds_default_routes_of_the_table_show_an_uplink() {
         let family = AddressFamily::Inet6;
-        let with = |change: fn(&mut RouteMessage)| {
-            let mut message = RouteMessage::default();
-            message.header = RouteHeader {
-                address_family: family,
-                table: 1,
-                protocol: RouteProtocol::Static,
-                kind: RouteType::Unicast,
-                ..RouteHeader::default()
-            };
-            message.attributes = vec![RouteAttribute::Oif(7)];
-            change(&mut message);
-            uplink(&message, family, 1)
+        let header = || RouteHeader {
+            address_family: family,
+            table: 1,
+            protocol: RouteProtocol::Static,
+            kind: RouteType::Unicast,
+            ..RouteHeader::default()
         };
-        assert_eq!(with(|_| ()), Some(7));
-        assert_eq!(
-            with(|route| route.header.protocol = RouteProtocol::Ra),
-            None
-        );
-        assert_eq!(
-            with(|route| route.header.destination_prefix_length = 64),
-            None
-        );
-        assert_eq!(
-            with(|route| route.header.kind = RouteType::Unreachable),
-            None
-        );
-        assert_eq!(
-            with(|route| route.attributes.push(RouteAttribute::Table(2))),
-            None
-        );
-        assert_eq!(
-            with(|route| route.header.address_family = AddressFamily::Inet),
-            None
-        );
+        let of = |header: &RouteHeader| {
+            let mut body = request(header);
+            put_number(&mut body, rta::OIF, 7);
+            body
+        };
+        assert_eq!(uplink(&of(&header()), family, 1), Some(7));
+        let changes: [fn(&mut RouteHeader); 5] = [
+            |header| header.protocol = RouteProtocol::Ra,
+            |header| header.destination_prefix_length = 64,
+            |header| header.kind = RouteType::Unreachable,
+            |header| header.table = 2,
+            |header| header.address_family = AddressFamily::Inet,
+        ];
+        for change in changes {
+            let mut other = header();
+            change(&mut other);
+            assert_eq!(uplink(&of(&other), family, 1), None, "{other:?}");
+        }
+        let mut large = of(&header());
+        put_number(&mut large, rta::TABLE, 1000);
+        assert_eq!(uplink(&large, family, 1), None);
+        assert_eq!(uplink(&large, family, 1000), Some(7));
+        assert_eq!(uplink(&[0; 11], family, 1), None);
     }
 }

@@ -1,8 +1,8 @@
 //! What has no mark stays off the WAN: wide routes, and rules behind main.
 
-use rtnetlink::packet_route::rule::RuleAttribute;
-
 use super::*;
+use crate::netlink::put;
+use crate::netlink::route::{fra, put_ip};
 
 fn separated() -> Routing {
     Routing {
@@ -142,7 +142,7 @@ fn catch_all(priority: u32, table: u32) -> Rule {
         table,
         ..lookup()
     };
-    rule.others.attributes = vec![RuleAttribute::Iifname("lo".into())];
+    put(&mut rule.others.attributes, fra::IIFNAME, b"lo\0");
     rule
 }
 
@@ -183,7 +183,7 @@ fn what_has_no_mark_ends_before_anothers_catch_all() {
     let mut from = catch_all(90005, 1);
     from.others.prefix_lens = (0, 64);
     let addr = "2001:db8::".parse().unwrap();
-    from.others.attributes.push(RuleAttribute::Source(addr));
+    put_ip(&mut from.others.attributes, fra::SRC, addr);
     assert_eq!(of(&[marked, from]), [""; 0]);
     // Before main, netifd's stay as they are.
     assert_eq!(of(&[catch_all(20000, 1)]), [""; 0]);
