@@ -103,7 +103,10 @@ pub fn run(dir: &Path, config: Config) -> Result<(), Error> {
         .build_local(tokio::runtime::LocalOptions::default())
         .map_err(kernel("start the runtime"))?;
     let user = account.map_or_else(|| Uid::effective().to_string(), |account| account.name);
-    runtime.block_on(serve(dir, config, &user, listening))
+    let outcome = runtime.block_on(serve(dir, config, &user, listening));
+    // The process ends with it: there is nothing that needs to be taken down in order.
+    std::mem::forget(runtime);
+    outcome
 }
 
 /// Binds all addresses. One whose family this kernel does not have is left out,
