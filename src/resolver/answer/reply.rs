@@ -1,8 +1,8 @@
 //! Reads what a message asks, and writes what is answered.
 //!
 //! hickory decodes header and question and encodes the header. Its decoder and
-//! encoder of records stay out: each links what it knows of all types of them, 35 kB,
-//! and an answer has a text and an OPT at most.
+//! encoder of records stay out: they link what it knows of all types, 60 kB, and an
+//! answer has a text and an OPT at most.
 
 use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::op::{Header, HeaderCounts, Metadata, OpCode, Query, ResponseCode};

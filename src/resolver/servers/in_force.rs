@@ -23,16 +23,16 @@ pub fn in_force(config: &Config) -> io::Result<(Vec<Server>, Vec<String>)> {
                 Local::default()
             });
             let index = |name: &str| nix::net::if_::if_nametoindex(name).ok();
-            remarks.extend(leave_out(&mut servers, |server| {
+            leave_out(&mut servers, &mut remarks, &|server| {
                 unfit(server, &local, index)
-            }));
+            });
             (servers, remarks)
         }
         fixed => complete(fixed, config),
     };
-    remarks.extend(leave_out(&mut servers, |server| {
+    leave_out(&mut servers, &mut remarks, &|server| {
         is_ours(server, resolver).then_some("is this resolver itself")
-    }));
+    });
     if servers.len() > MAX_SERVERS {
         let count = servers.len();
         remarks.push(format!(
@@ -71,15 +71,14 @@ fn complete(fixed: &[Server], config: &Config) -> (Vec<Server>, Vec<String>) {
 /// Takes the servers out that something is wrong with, and says what.
 pub(super) fn leave_out(
     servers: &mut Vec<Server>,
-    wrong: impl Fn(&Server) -> Option<&'static str>,
-) -> Vec<String> {
-    let mut remarks = Vec::new();
+    remarks: &mut Vec<String>,
+    wrong: &dyn Fn(&Server) -> Option<&'static str>,
+) {
     servers.retain(|server| {
         let reason = wrong(server);
         remarks.extend(reason.map(|reason| format!("the server {server} {reason}: left out")));
         reason.is_none()
     });
-    remarks
 }
 
 /// Why a server that was announced cannot be one. Where it is this node, another

@@ -141,7 +141,10 @@ fn an_announced_server_is_another_machine() {
     ]
     .map(|text| text.parse().unwrap())
     .into();
-    let remarks = leave_out(&mut servers, |server| unfit(server, &local, index));
+    let mut remarks = Vec::new();
+    leave_out(&mut servers, &mut remarks, &|server| {
+        unfit(server, &local, index)
+    });
     let left: Vec<String> = servers.iter().map(ToString::to_string).collect();
     assert_eq!(
         left,

@@ -194,10 +194,10 @@ async fn converse(asking: Rc<Asking>, stream: Tcp, client: SocketAddr, state: Rc
     let (stream, mut replies) =
         TcpStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(stream), client, MAX_PIPELINED);
     let mut messages = TimeoutStream::new(stream, IDLE);
-    let mut open = Tasks(Vec::new());
+    let mut open = Tasks::new();
     loop {
         tokio::select! {
-            message = messages.next(), if open.0.len() < MAX_PIPELINED => match message {
+            message = messages.next(), if open.len() < MAX_PIPELINED => match message {
                 Some(Ok(message)) => {
                     state.is_busy();
                     open.add(answer(&asking, message.into_parts().0));
@@ -210,7 +210,7 @@ async fn converse(asking: Rc<Asking>, stream: Tcp, client: SocketAddr, state: Rc
                     return;
                 }
                 // The stream takes it before anybody else has a turn.
-                if open.0.is_empty() {
+                if open.is_empty() {
                     state.is_idle();
                 }
             }

@@ -34,7 +34,7 @@ pub async fn ask(asking: &Rc<Asking>, query: &[u8], question: Question) -> Optio
     }
     let mut failure = None;
     while Instant::now() < end {
-        if asked.waiting.0.is_empty() {
+        if asked.waiting.is_empty() {
             match left.next() {
                 Some(next) => asked.ask(next),
                 None => break,
@@ -78,7 +78,7 @@ impl<'a> Asked<'a> {
             asking,
             query: query.into(),
             question,
-            waiting: Tasks(Vec::new()),
+            waiting: Tasks::new(),
             last: None,
             due: None,
             awaited: Rc::default(),

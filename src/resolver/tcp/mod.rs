@@ -59,6 +59,18 @@ fn spawn(task: impl Future<Output = ()> + 'static) -> AbortHandle {
 struct Tasks<'a, T>(Vec<Task<'a, T>>);
 
 impl<'a, T> Tasks<'a, T> {
+    fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn add(&mut self, task: impl Future<Output = T> + 'a) {
         self.0.push(Box::pin(task));
     }
@@ -73,7 +85,7 @@ impl<'a, T> Tasks<'a, T> {
                     return Poll::Ready(Some(outcome));
                 }
             }
-            if self.0.is_empty() {
+            if self.is_empty() {
                 Poll::Ready(None)
             } else {
                 Poll::Pending
@@ -90,11 +102,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_to_end_is_next() {
-        let mut tasks = Tasks(Vec::new());
+        let mut tasks = Tasks::new();
         assert_eq!(tasks.next().await, None);
         tasks.add(pending());
         tasks.add(ready(7));
         assert_eq!(tasks.next().await, Some(7));
-        assert_eq!(tasks.0.len(), 1);
+        assert_eq!(tasks.len(), 1);
     }
 }
