@@ -6,15 +6,22 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::config::Config;
 use crate::follow::Files;
 use crate::signals::{Signals, Told};
 use crate::{log, redirect, routing, wan};
 
+/// What an event in the epoll set is about.
+const NEWS: u64 = 0;
+const OTHER: u64 = 1;
+
 /// What there is to wait for.
 pub struct Sources {
+    /// poll(2) would refuse to wait when the process may have fewer descriptors than
+    /// there are here.
+    epoll: Epoll,
     signals: Signals,
     /// The events of links, routes and rules.
     pub routing: routing::Events,
@@ -50,6 +57,7 @@ impl Sources {
         config: &Config,
     ) -> io::Result<Self> {
         let mut sources = Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             signals: Signals::take()?,
             routing,
             redirect,
@@ -93,16 +101,22 @@ impl Sources {
             let silent = self.routers.as_ref().and_then(routing::Routers::next);
             let due = retry.into_iter().chain(silent).min();
             let look = files.and_then(Files::next_look);
-            let mut waited = vec![on(self.routing.as_fd()), on(self.redirect.as_fd())];
-            waited.extend(self.routers.as_ref().map(|routers| on(routers.as_fd())));
-            let events = waited.len();
-            waited.push(on(self.signals.as_fd()));
-            waited.extend(files.and_then(Files::descriptor).map(on));
-            match poll(&mut waited, until(due.into_iter().chain(look).min())) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
+            self.wait_for(self.routing.as_fd(), NEWS)?;
+            self.wait_for(self.redirect.as_fd(), NEWS)?;
+            if let Some(routers) = &self.routers {
+                self.wait_for(routers.as_fd(), NEWS)?;
             }
-            let happened = waited[..events].iter().any(|one| one.any() == Some(true));
+            self.wait_for(self.signals.as_fd(), OTHER)?;
+            if let Some(file) = files.and_then(Files::descriptor) {
+                self.wait_for(file, OTHER)?;
+            }
+            let mut events = [EpollEvent::empty(); 8];
+            let time = until(due.into_iter().chain(look).min());
+            let count = match self.epoll.wait(&mut events, time) {
+                Err(Errno::EINTR) => 0,
+                count => count?,
+            };
+            let happened = events[..count].iter().any(|event| event.data() == NEWS);
             match self.signals.next()? {
                 Some(Told::Reload) => return Ok(Wake::Reload),
                 Some(Told::Leave) => return Ok(Wake::Leave),
@@ -118,18 +132,24 @@ impl Sources {
             }
         }
     }
-}
 
-fn on(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::new(descriptor, PollFlags::POLLIN)
+    /// What is there already stays; what was closed has left by itself, and another one
+    /// may have its number.
+    fn wait_for(&self, descriptor: BorrowedFd, whose: u64) -> io::Result<()> {
+        let readable = EpollEvent::new(EpollFlags::EPOLLIN, whose);
+        match self.epoll.add(descriptor, readable) {
+            Err(Errno::EEXIST) => Ok(()),
+            added => Ok(added?),
+        }
+    }
 }
 
 /// How long to sleep until then, in whole milliseconds and never too short.
-fn until(time: Option<Instant>) -> PollTimeout {
+fn until(time: Option<Instant>) -> EpollTimeout {
     let Some(time) = time else {
-        return PollTimeout::NONE;
+        return EpollTimeout::NONE;
     };
     let left = time.saturating_duration_since(Instant::now());
     let milliseconds = left.as_nanos().div_ceil(1_000_000);
-    PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
+    EpollTimeout::try_from(milliseconds).unwrap_or(EpollTimeout::MAX)
 }
