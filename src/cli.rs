@@ -1,5 +1,7 @@
 //! The command line: which command, and from where it reads its configuration.
 
+mod help;
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -72,138 +74,6 @@ pub struct UsageError {
     usage_of: String,
 }
 
-const HELP: &str = "\
-Usage: gluon-wan [-c DIR] COMMAND
-
-Keeps the WAN side of a Gluon node: DNS of the VPN daemons and what carries the
-packet mark use the WAN, nothing else does.
-
-Commands:
-  resolver            serve DNS on port 54, over the WAN, in the foreground
-  sync [--watch]      put redirect, rule and routes in place; --watch keeps them so
-  clear               remove what sync made, and nothing else
-  print               show the redirect table in nft language
-  config [--fixed]    show the configuration in force, with all defaults
-  status [--json]     say what is in place and what is wrong
-  trace [--json] NAME follow one look-up step by step: why the VPN does not come up
-  exec [--mark] CMD   run CMD with its DNS (--mark: all its traffic) over the WAN
-
-Options:
-  -c, --config DIR    where the UCI files are (default: $UCI_CONFIG_DIR or /etc/config)
-      --syslog        write messages to syslog instead of standard error
-  -h, --help          this text, or that of a command
-  -V, --version       the version
-
-Exit codes: 0 done, 1 failed or unhealthy, 2 wrong usage or configuration.
-Example: gluon-wan sync && gluon-wan status
-";
-
-const RESOLVER_HELP: &str = "\
-Usage: gluon-wan [-c DIR] resolver
-
-Serves DNS on port 54 of 127.0.0.1 and ::1. Every query goes on to a server of
-the WAN through a socket that carries the packet mark; without the mark it
-refuses to serve. SIGHUP reads the configuration and the server list again.
-
-Example: gluon-wan resolver, and elsewhere dig -p 54 @127.0.0.1 vpn.example.org
-";
-
-const SYNC_HELP: &str = "\
-Usage: gluon-wan [-c DIR] sync [--watch]
-
-Puts the nftables table, the file for fw4, the fwmark rule and the routes of the
-WAN's table in place. What is right already is not touched.
-
-  --watch   stay, and mend whatever undoes it; SIGHUP reads the configuration again
-
-Example: gluon-wan sync && nft list table inet gluon_wan
-";
-
-const CLEAR_HELP: &str = "\
-Usage: gluon-wan [-c DIR] clear
-
-Removes the table, the file for fw4, the rules and the routes that sync made,
-and nothing of anybody else's.
-
-Example: gluon-wan clear
-";
-
-const PRINT_HELP: &str = "\
-Usage: gluon-wan [-c DIR] print
-
-Shows the redirect table in nft language, as sync makes it. Needs no root.
-
-Example: gluon-wan print | nft -c -f -
-";
-
-const CONFIG_HELP: &str = "\
-Usage: gluon-wan [-c DIR] config [--fixed]
-
-Shows the configuration that the files come to: each option with its value, its
-default and what it is for. Where a file has a mistake, this is what a service
-that starts now would use. Only what is committed counts. Needs no root.
-
-  --fixed   one line of what a running resolver cannot change: when it is
-            another one, the resolver has to be started anew; nothing where the
-            file is refused
-
-Exit codes: 0, or 2 where the configuration has a mistake.
-Example: gluon-wan config | grep -B1 port
-";
-
-const STATUS_HELP: &str = "\
-Usage: gluon-wan [-c DIR] status [--json]
-
-Says whether the WAN side of this node works, and if not, why and what to do.
-Changes nothing. Without root it says what it cannot see, and calls no node
-healthy.
-
-  --json    one JSON object for programs: docs/status.schema.json
-
-Exit codes: 0 healthy, 1 not healthy or not known.
-Example: gluon-wan status --json | jq .healthy
-";
-
-const TRACE_HELP: &str = "\
-Usage: gluon-wan [-c DIR] trace [--json] NAME
-
-Looks NAME up once as the VPN daemon does, and shows step by step, with times: the
-server that is asked, whether the redirect took the look-up, what each server of
-the WAN says and by which way it is asked, where a packet to the answer would go,
-and the first thing that is wrong. Needs root.
-
-  --json    one JSON object for programs
-
-Exit codes: 0 the way to NAME is the WAN's, 1 it is not.
-Example: gluon-wan trace vpn.example.org
-";
-
-const EXEC_HELP: &str = "\
-Usage: gluon-wan [-c DIR] exec [--mark] [--] COMMAND [ARG ...]
-       gluon-wan-dns COMMAND [ARG ...]
-
-Runs COMMAND with the redirected group as its primary group, so that its DNS
-look-ups are answered over the WAN.
-
-  --mark    preload libpacketmark as well, so that all its traffic takes the WAN
-
-Refused are programs that cannot be kept on the WAN: with --mark those that take no
-library (linked statically, as Go's are, or of another architecture) or gain a
-privilege by being run (setuid, setgid, capabilities), always those that are setgid.
-Of a script its interpreter counts. What cannot be known: programs that COMMAND
-starts, and sockets that are made without libc.
-
-Exit codes: the command's; 125 exec itself failed, 126 COMMAND cannot be run,
-127 COMMAND was not found.
-Example: gluon-wan exec --mark ping -c 1 vpn.example.org
-";
-
-const WRAPPER_HELP: &str = "\
-Usage: gluon-wan-dns COMMAND [ARG ...]
-
-Runs COMMAND with its DNS look-ups over the WAN. The same as `gluon-wan exec`.
-";
-
 /// Reads the command line, the program's name first.
 ///
 /// # Errors
@@ -233,7 +103,7 @@ fn invocation(args: Vec<OsString>, usage_of: &mut String) -> Result<Invocation, 
         match parser.next()? {
             Some(Short('c') | Long("config")) => config_dir = parser.value()?.into(),
             Some(Long("syslog")) => syslog = true,
-            Some(Short('h') | Long("help")) => break Command::Show(HELP),
+            Some(Short('h') | Long("help")) => break Command::Show(help::HELP),
             Some(Short('V') | Long("version")) => {
                 break Command::Show(concat!("gluon-wan ", env!("CARGO_PKG_VERSION"), "\n"));
             }
@@ -257,17 +127,17 @@ fn invocation(args: Vec<OsString>, usage_of: &mut String) -> Result<Invocation, 
 /// A command without its options, and its help.
 fn command(name: &str) -> Result<(Command, &'static str), lexopt::Error> {
     Ok(match name {
-        "resolver" => (Command::Resolver, RESOLVER_HELP),
-        "sync" => (Command::Sync { watch: false }, SYNC_HELP),
-        "clear" => (Command::Clear, CLEAR_HELP),
-        "print" => (Command::Print, PRINT_HELP),
-        "config" => (Command::Config { fixed: false }, CONFIG_HELP),
-        "status" => (Command::Status { json: false }, STATUS_HELP),
+        "resolver" => (Command::Resolver, help::RESOLVER_HELP),
+        "sync" => (Command::Sync { watch: false }, help::SYNC_HELP),
+        "clear" => (Command::Clear, help::CLEAR_HELP),
+        "print" => (Command::Print, help::PRINT_HELP),
+        "config" => (Command::Config { fixed: false }, help::CONFIG_HELP),
+        "status" => (Command::Status { json: false }, help::STATUS_HELP),
         "trace" => {
             let (name, json) = (String::new(), false);
-            (Command::Trace { name, json }, TRACE_HELP)
+            (Command::Trace { name, json }, help::TRACE_HELP)
         }
-        "exec" => (Command::Exec(exec::Request::default()), EXEC_HELP),
+        "exec" => (Command::Exec(exec::Request::default()), help::EXEC_HELP),
         _ => {
             // Up to 2023, Gluon had a wrapper of this name that ran its arguments.
             let problem = format!(
@@ -318,7 +188,7 @@ fn with_options(
 fn wrapper(args: &[OsString]) -> Result<Invocation, lexopt::Error> {
     let command = match args {
         [] => return Err("the command to run is missing".into()),
-        [only] if only == "--help" || only == "-h" => Command::Show(WRAPPER_HELP),
+        [only] if only == "--help" || only == "-h" => Command::Show(help::WRAPPER_HELP),
         words => Command::Exec(exec::Request {
             mark: false,
             command: words.to_vec(),
@@ -376,7 +246,10 @@ mod tests {
                     json: true,
                 },
             ),
-            ("gluon-wan sync --watch --help", Command::Show(SYNC_HELP)),
+            (
+                "gluon-wan sync --watch --help",
+                Command::Show(help::SYNC_HELP),
+            ),
         ] {
             assert_eq!(parsed(line), Ok(command), "{line}");
         }
@@ -410,7 +283,7 @@ mod tests {
         );
         assert_eq!(
             parsed("gluon-wan-dns --help"),
-            Ok(Command::Show(WRAPPER_HELP))
+            Ok(Command::Show(help::WRAPPER_HELP))
         );
     }
 
@@ -460,14 +333,14 @@ mod tests {
     #[test]
     fn every_help_fits_a_screen_and_shows_an_example() {
         for help in [
-            HELP,
-            RESOLVER_HELP,
-            SYNC_HELP,
-            CLEAR_HELP,
-            PRINT_HELP,
-            STATUS_HELP,
-            TRACE_HELP,
-            EXEC_HELP,
+            help::HELP,
+            help::RESOLVER_HELP,
+            help::SYNC_HELP,
+            help::CLEAR_HELP,
+            help::PRINT_HELP,
+            help::STATUS_HELP,
+            help::TRACE_HELP,
+            help::EXEC_HELP,
         ] {
             assert!(help.lines().count() <= 24 && help.lines().all(|line| line.len() <= 88));
             assert!(help.contains("Example: "), "{help}");

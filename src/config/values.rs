@@ -67,8 +67,8 @@ fn is_account_name(text: &str) -> bool {
 
 /// `list device`.
 pub fn device(text: &str) -> Result<String, String> {
-    let expected = "the name of a network device: 1 to 15 characters, no blank, slash, colon, \
-                    quote, asterisk or backslash";
+    let expected = "the name of a network device: 1 to 15 characters, since nftables knows no longer \
+                    ones, no blank, slash, colon, quote, asterisk or backslash";
     check(is_plain_device_name(text), text.into(), expected)
 }
 

@@ -1,11 +1,8 @@
 //! From the configured groups to those that exist.
 
-use std::io;
-
-use nix::unistd;
-
 use super::error::Error;
 use super::table::Group;
+use crate::accounts;
 use crate::config;
 
 /// The groups of a configuration.
@@ -40,15 +37,11 @@ pub fn find(configured: &[config::Group]) -> Result<Groups, Error> {
 /// # Errors
 /// The database cannot be read.
 pub fn gid(group: &config::Group) -> Result<Option<u32>, Error> {
-    let name = match group {
-        config::Group::Id(gid) => return Ok(Some(*gid)),
-        config::Group::Name(name) => name,
-    };
-    match unistd::Group::from_name(name) {
-        Ok(group) => Ok(group.map(|group| group.gid.as_raw())),
-        Err(error) => Err(Error::Lookup {
-            name: name.into(),
-            source: io::Error::from(error),
+    match accounts::gid(group) {
+        Ok(gid) => Ok(gid.map(|gid| gid.as_raw())),
+        Err(source) => Err(Error::Lookup {
+            name: group.to_string(),
+            source,
         }),
     }
 }

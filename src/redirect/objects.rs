@@ -59,17 +59,24 @@ pub struct Rule {
 impl Objects {
     /// Those that chains which are wanted become.
     pub fn of(comment: &str, chains: &[chain::Chain]) -> Self {
-        let rules: Vec<Rule> = chains
-            .iter()
-            .flat_map(|chain| chain.rules.iter().map(|rule| Rule::of(chain, rule)))
-            .collect();
-        let exprs = rules.iter().flat_map(|rule| &rule.exprs);
+        let (mut rules, mut sets) = (Vec::new(), 0);
+        for chain in chains {
+            for rule in &chain.rules {
+                let rule = Rule::of(chain, rule);
+                sets += rule
+                    .exprs
+                    .iter()
+                    .filter(|expr| matches!(expr, Expr::In(_)))
+                    .count();
+                rules.push(rule);
+            }
+        }
         Self {
             flags: 0,
             comment: Some(comment.into()),
             chains: chains.iter().map(Chain::of).collect(),
-            sets: exprs.filter(|expr| matches!(expr, Expr::In(_))).count(),
             rules,
+            sets,
             others: 0,
         }
     }

@@ -1,5 +1,6 @@
 //! What the watch has done, for the log and for `status`.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::part::Part;
@@ -39,9 +40,9 @@ impl Journal {
     }
 
     /// Says what was mended.
-    pub fn tell(&mut self, line: &str) {
+    pub fn tell(&mut self, line: fmt::Arguments) {
         if let Some(pulse) = &mut self.pulse {
-            pulse.mended(line);
+            pulse.mended(&line.to_string());
         }
         let since = *self.since.get_or_insert_with(Instant::now);
         if since.elapsed() >= TOLD.1 {

@@ -174,8 +174,8 @@ impl Watch {
         if names != self.devices.names() {
             self.routing.due = true;
             self.redirect.due = true;
-            self.journal
-                .tell(&format!("the WAN is {}", names.join(", ")));
+            let names = names.join(", ");
+            self.journal.tell(format_args!("the WAN is {names}"));
         }
         self.devices = devices;
     }
@@ -184,14 +184,14 @@ impl Watch {
         let put = sync::put_redirect(&mut self.reconciler, &self.config, &self.devices.names());
         let put = match put {
             Ok(put) => put,
-            Err(failure) => return self.redirect.failed(&failure.to_string()),
+            Err(failure) => return self.redirect.failed(&failure),
         };
         if put.outcome == redirect::Outcome::Written {
-            self.journal.tell("redirect: table written");
+            self.journal.tell(format_args!("redirect: table written"));
         }
         match put.redirects {
             Ok(()) => self.redirect.is_right(),
-            Err(error) => self.redirect.failed(&format!("redirect: {error}")),
+            Err(error) => self.redirect.failed(&format_args!("redirect: {error}")),
         }
     }
 
@@ -200,34 +200,32 @@ impl Watch {
         let outcome = match self.keeper.sync(&self.config.routing, &devices) {
             Ok(outcome) => outcome,
             Err(error) => {
-                return self
-                    .routing
-                    .failed(&format!("routing: {}", log::chain(&error)));
+                let reason = log::chain(&error);
+                return self.routing.failed(&format_args!("routing: {reason}"));
             }
         };
         for line in &outcome.changes.lines {
-            self.journal.tell(&format!("routing: {line}"));
+            self.journal.tell(format_args!("routing: {line}"));
         }
         if outcome.changes.more > 0 {
-            self.journal.tell(&format!(
-                "routing: and {} changes more",
-                outcome.changes.more
-            ));
+            let more = outcome.changes.more;
+            let line = format_args!("routing: and {more} changes more");
+            self.journal.tell(line);
         }
         if let Some(routers) = &mut self.sources.routers
             && let Err(error) = routers.listen_on(&self.keeper.known().links)
         {
-            self.routing
-                .remark(&format!("routing: routers are not heard: {error}"));
+            let line = format_args!("routing: routers are not heard: {error}");
+            self.routing.remark(&line);
         }
         for obstacle in &outcome.obstacles {
-            self.routing.remark(&format!("routing: {obstacle}"));
+            self.routing.remark(&format_args!("routing: {obstacle}"));
         }
         if outcome.failures.is_empty() {
             self.routing.is_right();
         } else {
-            self.routing
-                .failed(&format!("routing: {}", outcome.failures));
+            let reason = &outcome.failures;
+            self.routing.failed(&format_args!("routing: {reason}"));
         }
     }
 

@@ -1,6 +1,7 @@
 //! One thing that is kept in place: whether to look at it, when to try again, and
 //! how its trouble is told.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use crate::log::{self, Remarks};
@@ -64,9 +65,10 @@ impl Part {
     }
 
     /// It cannot be put in place now.
-    pub fn failed(&mut self, reason: &str) {
-        self.trouble = Some(reason.to_owned());
-        self.remark(reason);
+    pub fn failed(&mut self, reason: &dyn Display) {
+        let reason = reason.to_string();
+        self.remarks.warn(&reason);
+        self.trouble = Some(reason);
         // Events make it look sooner; they must not make it wait longer.
         if self.retry.is_none_or(|time| time <= Instant::now()) {
             self.retry = Some(Instant::now() + self.delay);
@@ -75,7 +77,7 @@ impl Part {
     }
 
     /// Says something about it, once.
-    pub fn remark(&mut self, line: &str) {
-        self.remarks.warn(line);
+    pub fn remark(&mut self, line: &dyn Display) {
+        self.remarks.warn(&line.to_string());
     }
 }

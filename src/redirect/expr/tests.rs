@@ -4,7 +4,10 @@ use crate::netlink::put;
 use nftnl::{MsgType, Table};
 
 use super::super::set::{Elements, Numbers};
+use super::read::attr;
 use super::*;
+use crate::netlink::Attrs;
+use nftnl::Rule;
 
 type Attr<'a> = (u16, &'a [u8]);
 
