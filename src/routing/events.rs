@@ -9,7 +9,8 @@ use rtnetlink::packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::packet_route::route::RouteHeader;
 
 use super::message;
-use super::route::{EXCEPTION, MAIN, PROTOCOL, Prefix};
+use super::prefix::Prefix;
+use super::route::{EXCEPTION, MAIN, PROTOCOL};
 use crate::config::Routing;
 use crate::netlink::route::{LINK_HEADER, ROUTE_HEADER, number, rta};
 use crate::netlink::{Attrs, Bus, Message, Netlink, attributes};

@@ -8,45 +8,44 @@ use super::route::{Path, Route};
 pub(super) struct Index(Vec<(Path, u32)>);
 
 impl Index {
-    /// Of routes, each with its place in `routes`.
+    /// Of routes, each with its place among them.
     pub fn by_place<'a>(routes: impl Iterator<Item = &'a Route>) -> Self {
-        Self::of(
-            (0..)
-                .zip(routes)
-                .map(|(place, route)| (route.path(), place)),
-        )
+        let mut entries = Vec::new();
+        for route in routes {
+            entries.push((route.path(), entries.len() as u32));
+        }
+        Self::of(entries)
     }
 
     /// Of paths with their numbers, in any order.
-    pub fn of(entries: impl Iterator<Item = (Path, u32)>) -> Self {
-        let mut entries: Vec<(Path, u32)> = entries.collect();
-        sort(&mut entries);
+    pub fn of(mut entries: Vec<(Path, u32)>) -> Self {
+        entries.sort_unstable();
         Self(entries)
     }
 
     /// Whether it is there.
     pub fn has(&self, path: &Path) -> bool {
-        self.all(path).next().is_some()
+        !self.all(path).is_empty()
     }
 
-    /// The numbers of a path, the smallest first.
-    pub fn all<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = u32> + use<'a> {
+    /// What there is of a path, the smallest number first.
+    pub fn all(&self, path: &Path) -> &[(Path, u32)] {
         let start = self.0.partition_point(|(one, _)| one < path);
         let from = self.0.get(start..).unwrap_or_default();
-        from.iter()
-            .take_while(move |(one, _)| one == path)
-            .map(|&(_, number)| number)
+        let length = from.iter().take_while(|(one, _)| one == path).count();
+        &from[..length]
     }
-}
 
-fn sort(entries: &mut [(Path, u32)]) {
-    entries.sort_unstable();
+    /// The smallest number of a path.
+    pub fn first(&self, path: &Path) -> Option<u32> {
+        self.all(path).first().map(|&(_, number)| number)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::route::Prefix;
+    use crate::routing::prefix::Prefix;
 
     #[test]
     fn all_of_a_path_and_nothing_else() {
@@ -54,9 +53,13 @@ mod tests {
             let everywhere = Prefix::around("::".parse().unwrap(), len);
             Route::ours(1, everywhere, 2).path()
         };
-        let index = Index::of([(path(3), 9), (path(1), 5), (path(3), 7)].into_iter());
-        assert_eq!(index.all(&path(3)).collect::<Vec<_>>(), [7, 9]);
-        assert_eq!(index.all(&path(1)).collect::<Vec<_>>(), [5]);
+        let index = Index::of(vec![(path(3), 9), (path(1), 5), (path(3), 7)]);
+        assert_eq!(index.all(&path(3)), [(path(3), 7), (path(3), 9)]);
+        assert_eq!(index.all(&path(1)), [(path(1), 5)]);
+        assert_eq!(
+            (index.first(&path(3)), index.first(&path(2))),
+            (Some(7), None)
+        );
         assert!(!index.has(&path(0)) && !index.has(&path(2)) && !index.has(&path(4)));
     }
 }

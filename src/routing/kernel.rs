@@ -11,7 +11,9 @@ use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
 use rtnetlink::packet_route::rule::RuleHeader;
 
 use super::message::{self, Nexthop};
-use super::route::{EXCEPTION, Family, PROTOCOL, Route, Rule};
+use super::prefix::Family;
+use super::route::{EXCEPTION, PROTOCOL, Route};
+use super::rule::Rule;
 use super::state::{Address, Link};
 use crate::netlink::route::{put_number, request, rta};
 use crate::netlink::{Bus, Netlink, Refused, Requests, put, whole_dump};

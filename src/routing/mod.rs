@@ -6,23 +6,24 @@
 //! takes the mesh or stays here.
 //!
 //! [`wanted`] says what there must be, [`plan`] what is to be done, both pure;
-//! `kernel` reads and writes. What is ours carries the route protocol number
+//! `read` and `apply` ask and change the kernel, and a [`Keeper`] leads them. What is ours carries the route protocol number
 //! [`route::PROTOCOL`], so that it is found again by whoever comes next.
 
 mod adverts;
+mod apply;
 mod events;
 mod index;
 mod keeper;
 pub mod kernel;
 pub mod message;
-mod moved;
 pub mod obstacle;
 pub mod plan;
+pub mod prefix;
+mod read;
 mod reverse_path;
 pub mod route;
-mod rules;
+pub mod rule;
 pub mod state;
-mod view;
 pub mod wanted;
 pub mod way;
 
@@ -116,20 +117,23 @@ pub fn clear() -> Result<Outcome, Error> {
 /// The present state cannot be read.
 pub fn difference(routing: &Routing, devices: &[String]) -> Result<Difference, Error> {
     let (present, wanted) = Keeper::open()?.compare(routing, devices)?;
-    let name = |index| keeper::name_of(&present.links, index);
-    let rules = wanted.rules.iter().map(ToString::to_string);
+    let name = |index| apply::name_of(&present.links, index);
     let words = |route: &Route| route::Shown(route, &name(route.device)).to_string();
-    let changes = plan::plan(&wanted, &present);
-    Ok(Difference {
-        wanted: rules.chain(wanted.routes.iter().map(words)).collect(),
+    let mut difference = Difference {
+        wanted: wanted.rules.iter().map(ToString::to_string).collect(),
         misplaced: wanted.misplaced.iter().map(words).collect(),
-        changes: changes
-            .iter()
-            .filter(|change| !matches!(change, Change::Move { .. }))
-            .map(|change| change.words(&name).to_string())
-            .collect(),
-        obstacles: wanted.obstacles.clone(),
-    })
+        changes: Vec::new(),
+        obstacles: Vec::new(),
+    };
+    difference.wanted.extend(wanted.routes.iter().map(words));
+    for change in plan::plan(&wanted, &present) {
+        if !matches!(change, Change::Move { .. }) {
+            let words = change.words(&name).to_string();
+            difference.changes.push(words);
+        }
+    }
+    difference.obstacles = wanted.obstacles;
+    Ok(difference)
 }
 
 impl Outcome {

@@ -1,6 +1,6 @@
 //! What stands in the way and is not ours to change.
 
-use super::route::Family;
+use super::prefix::Family;
 
 /// Something that is wrong and that we must not mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,53 +8,55 @@ use std::fmt;
 use rtnetlink::packet_route::route::RouteType;
 
 use super::index::Index;
-use super::route::{Path, Route, Rule, Shown};
+use super::route::{Path, Route, Shown};
+use super::rule::Rule;
 use super::wanted::{Present, Wanted};
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
     /// A rule is missing.
-    AddRule(Rule),
+    AddRule(&'a Rule),
     /// A rule of ours is none that is wanted, or there twice.
-    RemoveRule(Rule),
+    RemoveRule(&'a Rule),
     /// A route is missing.
-    AddRoute(Route),
+    AddRoute(&'a Route),
     /// A route of the WAN that leads away is in main: into the table with it (which
     /// also refreshes the lifetime of a copy that is there), then out of main.
     /// One change, so that the second half is not done without the first.
     Move {
         /// What it becomes in the table, none when it is there for good.
-        copy: Option<Route>,
+        copy: Option<&'a Route>,
         /// What it is in main.
-        from: Route,
+        from: &'a Route,
         /// Whether the table has the copy already.
         known: bool,
     },
     /// A route that was moved is not ours to hold any longer.
-    Return(Route),
+    Return(&'a Route),
     /// A route of ours is none that is wanted.
-    RemoveRoute(Route),
+    RemoveRoute(&'a Route),
 }
 
 /// What makes the present state the wanted one.
 #[must_use]
-pub fn plan(wanted: &Wanted, present: &Present) -> Vec<Change> {
+pub fn plan<'a>(wanted: &'a Wanted, present: &'a Present) -> Vec<Change<'a>> {
     let mut plan = Plan::new(wanted, present);
-    let (blocks, ways): (Vec<_>, Vec<_>) = wanted
-        .routes
-        .iter()
-        .partition(|route| route.kind == RouteType::Unreachable);
-    for route in blocks {
-        plan.route(route);
+    let is_block = |route: &Route| route.kind == RouteType::Unreachable;
+    for route in &wanted.routes {
+        if is_block(route) {
+            plan.route(route);
+        }
     }
     plan.missing_rules(wanted);
-    for route in ways {
-        plan.route(route);
+    for route in &wanted.routes {
+        if !is_block(route) {
+            plan.route(route);
+        }
     }
     plan.moves(&wanted.misplaced);
-    let returned = wanted.returned.iter().cloned();
-    plan.changes.extend(returned.map(Change::Return));
+    plan.changes
+        .extend(wanted.returned.iter().map(Change::Return));
     plan.surplus();
     plan.changes
 }
@@ -72,7 +74,7 @@ struct Plan<'a> {
     kept: Vec<bool>,
     /// Our rules, until one is found to be wanted.
     rules: Vec<&'a Rule>,
-    changes: Vec<Change>,
+    changes: Vec<Change<'a>>,
 }
 
 impl<'a> Plan<'a> {
@@ -89,13 +91,13 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn missing_rules(&mut self, wanted: &Wanted) {
+    fn missing_rules(&mut self, wanted: &'a Wanted) {
         for rule in &wanted.rules {
             match self.rules.iter().position(|&present| present == rule) {
                 Some(found) => {
                     self.rules.remove(found);
                 }
-                None => self.changes.push(Change::AddRule(rule.clone())),
+                None => self.changes.push(Change::AddRule(rule)),
             }
         }
     }
@@ -103,13 +105,14 @@ impl<'a> Plan<'a> {
     /// Ours with the same table, path and metric. A second one differs in what
     /// these leave out.
     fn find(&self, route: &Route) -> Option<(usize, &'a Route)> {
-        let path = route.path();
-        let mut places = self.listed.all(&path).map(|place| place as usize);
-        let place = places.find(|&place| {
+        for &(_, place) in self.listed.all(&route.path()) {
+            let place = place as usize;
             let one = &self.present.table[place];
-            one.is_ours() && (one.table, one.metric) == (route.table, route.metric)
-        })?;
-        Some((place, &self.present.table[place]))
+            if one.is_ours() && (one.table, one.metric) == (route.table, route.metric) {
+                return Some((place, one));
+            }
+        }
+        None
     }
 
     fn route(&mut self, route: &'a Route) {
@@ -133,41 +136,38 @@ impl<'a> Plan<'a> {
         }
         // Off, then on: to the kernel both would be the same, and what it replaces
         // in place may be another's that has come with that metric.
-        let wrong = found.map(|found| Change::RemoveRoute(found.clone()));
-        self.changes.extend(wrong);
-        self.changes.push(Change::AddRoute(route.clone()));
+        self.changes.extend(found.map(Change::RemoveRoute));
+        self.changes.push(Change::AddRoute(route));
     }
 
-    fn moves(&mut self, misplaced: &[Route]) {
-        let copies = Index::of(self.copies.drain(..));
+    fn moves(&mut self, misplaced: &'a [Route]) {
+        let copies = Index::of(std::mem::take(&mut self.copies));
         for from in misplaced {
-            let place = copies.all(&from.path()).next();
-            let (copy, known) = match place.map(|place| self.copied[place as usize]) {
-                Some((copy, known)) => (Some(copy.clone()), known),
-                None => (None, false),
-            };
-            let from = from.clone();
-            self.changes.push(Change::Move { copy, from, known });
+            let place = copies.first(&from.path());
+            let copied = place.map(|place| self.copied[place as usize]);
+            self.changes.push(Change::Move {
+                copy: copied.map(|(copy, _)| copy),
+                from,
+                known: copied.is_some_and(|(_, known)| known),
+            });
         }
     }
 
     fn surplus(&mut self) {
-        let rules = self.rules.iter();
-        let rules = rules.map(|&rule| Change::RemoveRule(rule.clone()));
-        self.changes.extend(rules);
+        let rules = self.rules.iter().copied();
+        self.changes.extend(rules.map(Change::RemoveRule));
         // A router goes before the way to it.
         for leads_away in [true, false] {
-            let listed = self.present.table.iter().zip(&self.kept);
-            let surplus = listed.filter(|(route, kept)| {
-                route.is_ours() && !**kept && route.leads_away() == leads_away
-            });
-            let removals = surplus.map(|(route, _)| Change::RemoveRoute(route.clone()));
-            self.changes.extend(removals);
+            for (route, kept) in self.present.table.iter().zip(&self.kept) {
+                if route.is_ours() && !kept && route.leads_away() == leads_away {
+                    self.changes.push(Change::RemoveRoute(route));
+                }
+            }
         }
     }
 }
 
-impl Change {
+impl Change<'_> {
     /// Whether it only prolongs what stands: nothing to tell anybody about.
     #[must_use]
     pub fn is_refresh(&self) -> bool {
@@ -182,7 +182,8 @@ impl Change {
     }
 
     /// What is to be done to what; devices by the name that `name` knows.
-    pub fn words<'a>(&'a self, name: &'a dyn Fn(u32) -> String) -> impl fmt::Display + 'a {
+    #[must_use]
+    pub fn words<'a>(&'a self, name: &'a dyn Fn(u32) -> String) -> Words<'a> {
         Words {
             change: self,
             name,
@@ -191,7 +192,8 @@ impl Change {
     }
 
     /// The same when it is done.
-    pub fn past_words<'a>(&'a self, name: &'a dyn Fn(u32) -> String) -> impl fmt::Display + 'a {
+    #[must_use]
+    pub fn past_words<'a>(&'a self, name: &'a dyn Fn(u32) -> String) -> Words<'a> {
         Words {
             change: self,
             name,
@@ -200,8 +202,9 @@ impl Change {
     }
 }
 
-struct Words<'a> {
-    change: &'a Change,
+/// A change in words.
+pub struct Words<'a> {
+    change: &'a Change<'a>,
     name: &'a dyn Fn(u32) -> String,
     done: bool,
 }

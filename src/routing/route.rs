@@ -1,15 +1,12 @@
-//! A route and a rule as values: what makes two of them the same, and how they
-//! read, which is the way ip(8) writes them.
+//! A route as a value: what makes two of them the same, and how it reads, which
+//! is the way ip(8) writes it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use rtnetlink::packet_route::route::{RouteScope, RouteType};
-use rtnetlink::packet_route::rule::RuleAction;
 
-use crate::config::{Mark, Routing};
-use crate::netlink::Attrs;
-use crate::netlink::route::fra;
+use super::prefix::{Family, Prefix};
 
 /// The route protocol (RTPROT_* of linux/rtnetlink.h, FRA_PROTOCOL of rules)
 /// that says "ours". Free in the kernel's list and in OpenWrt's `rt_protos`.
@@ -24,110 +21,6 @@ pub const EXCEPTION: u8 = 55;
 pub const MAIN: u32 = 254;
 /// RT_TABLE_LOCAL: what is for this node itself.
 pub const LOCAL: u32 = 255;
-
-/// Which of the two routing systems of the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Family {
-    /// IPv6, Gluon's usual one.
-    Ipv6,
-    /// IPv4.
-    Ipv4,
-}
-
-impl Family {
-    /// Both, in the order in which they are looked after.
-    pub const ALL: [Self; 2] = [Self::Ipv6, Self::Ipv4];
-
-    /// The family of an address.
-    #[must_use]
-    pub fn of(addr: IpAddr) -> Self {
-        match addr {
-            IpAddr::V4(_) => Self::Ipv4,
-            IpAddr::V6(_) => Self::Ipv6,
-        }
-    }
-
-    /// Whether the WAN is to be separated in this family.
-    #[must_use]
-    pub fn is_in(self, routing: &Routing) -> bool {
-        match self {
-            Self::Ipv6 => routing.ipv6,
-            Self::Ipv4 => routing.ipv4,
-        }
-    }
-
-    /// `0.0.0.0` or `::`.
-    #[must_use]
-    pub fn unspecified(self) -> IpAddr {
-        match self {
-            Self::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
-            Self::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
-        }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ipv6 => "IPv6",
-            Self::Ipv4 => "IPv4",
-        })
-    }
-}
-
-/// An address and how many bits of it count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Prefix {
-    /// Its other bits are 0.
-    pub addr: IpAddr,
-    /// 0 to 32 or 128.
-    pub len: u8,
-}
-
-impl Prefix {
-    /// The network of an address.
-    #[must_use]
-    pub fn around(addr: IpAddr, len: u8) -> Self {
-        let addr = match addr {
-            IpAddr::V4(addr) => {
-                let host = u32::MAX.checked_shr(len.into()).unwrap_or(0);
-                IpAddr::V4((u32::from(addr) & !host).into())
-            }
-            IpAddr::V6(addr) => {
-                let host = u128::MAX.checked_shr(len.into()).unwrap_or(0);
-                IpAddr::V6((u128::from(addr) & !host).into())
-            }
-        };
-        Self { addr, len }
-    }
-
-    /// Whether all of `other` is within.
-    #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
-        self.len <= other.len && self.contains(other.addr)
-    }
-
-    /// Whether it is one address.
-    #[must_use]
-    pub fn is_host(&self) -> bool {
-        self.len == if self.addr.is_ipv4() { 32 } else { 128 }
-    }
-
-    /// Whether `addr` is one of the prefix's addresses.
-    #[must_use]
-    pub fn contains(&self, addr: IpAddr) -> bool {
-        let (net, addr, width) = match (self.addr, addr) {
-            (IpAddr::V4(net), IpAddr::V4(addr)) => {
-                (u128::from(u32::from(net)), u128::from(u32::from(addr)), 32)
-            }
-            (IpAddr::V6(net), IpAddr::V6(addr)) => (u128::from(net), u128::from(addr), 128),
-            _ => return false,
-        };
-        // A shift by the whole width is what 0 bits ask for.
-        let differing = u32::from(width - self.len.min(width));
-        (net ^ addr).checked_shr(differing).unwrap_or(0) == 0
-    }
-}
 
 /// One route with one next hop; a multipath route is several of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,8 +51,6 @@ pub struct Route {
     pub prefsrc: Option<IpAddr>,
     /// RFC 4191, as in the message (IPv6).
     pub preference: Option<u8>,
-    /// MTU, hop limit and the like: RTA_METRICS as the kernel shows it.
-    pub metrics: Vec<u8>,
     /// Seconds until the kernel forgets it; 0 and less: forgotten already.
     pub expires: Option<i32>,
     /// The nexthop object (ip-nexthop(8)) that it was made with.
@@ -167,8 +58,9 @@ pub struct Route {
     /// Whether it is one next hop of several that the kernel (IPv4) can only
     /// take away together.
     pub multipath: bool,
-    /// What packets are wrapped in, mostly nothing: RTA_ENCAP_TYPE and RTA_ENCAP.
-    pub encap: Vec<u8>,
+    /// MTU, hop limit and the like, and what packets are wrapped in: RTA_METRICS,
+    /// RTA_ENCAP_TYPE and RTA_ENCAP as the kernel shows them, mostly nothing.
+    pub extras: Vec<u8>,
 }
 
 /// What the kernel tells routes of one table apart by, without the metric.
@@ -200,11 +92,10 @@ impl Route {
             scope: RouteScope::Universe,
             prefsrc: None,
             preference: None,
-            metrics: Vec::new(),
             expires: None,
             nexthop: None,
             multipath: false,
-            encap: Vec::new(),
+            extras: Vec::new(),
         }
     }
 
@@ -278,97 +169,8 @@ impl Route {
             && self.onlink == other.onlink
             && self.scope == other.scope
             && self.preference == other.preference
-            && self.metrics == other.metrics
-            && self.encap == other.encap
+            && self.extras == other.extras
             && (self.protocol == EXCEPTION) == (other.protocol == EXCEPTION)
-    }
-}
-
-/// One rule (ip-rule(8)).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// IPv4 or IPv6.
-    pub family: Family,
-    /// RTPROT_*: who made it.
-    pub protocol: u8,
-    /// The lower, the earlier.
-    pub priority: u32,
-    /// Which packets: those with this mark.
-    pub mark: Option<Mark>,
-    /// Where it looks, 0 when its action needs none.
-    pub table: u32,
-    /// What it does. `ToTable` looks in the table; one that says nothing
-    /// (`Unspec`) is taken by the kernel and fails every look-up with EINVAL.
-    pub action: RuleAction,
-    /// What else it asks for or does, empty for what we make.
-    pub others: Others,
-}
-
-/// The parts of a rule that nothing we make has: kept to tell and to delete it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Others {
-    /// Bits of the destination and of the source that count.
-    pub prefix_lens: (u8, u8),
-    /// TOS.
-    pub tos: u8,
-    /// `not`.
-    pub inverted: bool,
-    /// Addresses, devices, ports, …: attributes as the kernel shows them.
-    pub attributes: Vec<u8>,
-}
-
-impl Others {
-    /// Whether they ask for packets from, or to, some addresses.
-    #[must_use]
-    pub fn are_of_some_addresses(&self) -> bool {
-        Attrs(&self.attributes).any(|(kind, _)| matches!(kind, fra::SRC | fra::DST))
-    }
-}
-
-impl Rule {
-    /// Whether it is ours.
-    #[must_use]
-    pub fn is_ours(&self) -> bool {
-        self.protocol == PROTOCOL
-    }
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.len {
-            0 => f.write_str("default"),
-            len => write!(f, "{}/{len}", self.addr),
-        }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} rule", self.family)?;
-        if self.others.inverted {
-            f.write_str(" not")?;
-        }
-        if let Some(mark) = self.mark {
-            write!(f, " fwmark {mark}")?;
-        }
-        match self.action {
-            RuleAction::ToTable => match self.table {
-                MAIN => f.write_str(" lookup main")?,
-                LOCAL => f.write_str(" lookup local")?,
-                table => write!(f, " lookup {table}")?,
-            },
-            RuleAction::Unreachable => f.write_str(" unreachable")?,
-            other => write!(f, " action {}", u8::from(other))?,
-        }
-        write!(f, " priority {}", self.priority)?;
-        let plain = Others {
-            inverted: self.others.inverted,
-            ..Others::default()
-        };
-        if self.others != plain {
-            f.write_str(" with more conditions")?;
-        }
-        Ok(())
     }
 }
 
@@ -402,36 +204,5 @@ impl fmt::Display for Shown<'_> {
             write!(f, " metric {}", route.metric)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_contain_their_addresses() {
-        for (net, len, addr, expected) in [
-            ("192.0.2.0", 24, "192.0.2.255", true),
-            ("192.0.2.0", 24, "192.0.3.0", false),
-            ("192.0.2.7", 32, "192.0.2.7", true),
-            ("192.0.2.7", 32, "192.0.2.6", false),
-            ("0.0.0.0", 0, "255.0.0.1", true),
-            ("0.0.0.0", 0, "::1", false),
-            ("2001:db8::", 32, "2001:db8:ffff::1", true),
-            ("2001:db8::", 32, "2001:db9::1", false),
-            ("::", 0, "ffff::1", true),
-            ("fe80::1", 128, "fe80::1", true),
-        ] {
-            let net = Prefix {
-                addr: net.parse().unwrap(),
-                len,
-            };
-            assert_eq!(
-                net.contains(addr.parse().unwrap()),
-                expected,
-                "{net} {addr}"
-            );
-        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::route::{Prefix, Route, Rule};
+use super::prefix::Prefix;
+use super::route::Route;
+use super::rule::Rule;
 
 /// A device as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::judge::{Finding, Verdict, own_version};
 use super::units::{Millis, Span};
 use crate::output::page::{Colour, Page};
 use crate::pulse::{Beat, Watch};
-use crate::routing::route::Family;
+use crate::routing::prefix::Family;
 use crate::routing::way::Way;
 
 /// The whole page: the facts part by part, then what was found.

@@ -1,6 +1,6 @@
 //! Addresses from rtnetlink messages.
 
-use super::super::route::{Family, Prefix};
+use super::super::prefix::{Family, Prefix};
 use super::super::state::Address;
 use super::address_family;
 use crate::netlink::attributes;

@@ -7,7 +7,7 @@ mod rule;
 
 use rtnetlink::packet_route::AddressFamily;
 
-use super::route::Family;
+use super::prefix::Family;
 pub use address::{address, all_addresses};
 pub use nexthop::{Nexthop, nexthop, one_nexthop, with_nexthop};
 pub use route::{key_of_route, named, of_route, routes};

@@ -67,13 +67,12 @@ pub fn with_nexthop(route: &Route, find: &mut dyn FnMut(u32) -> Option<Nexthop>)
     let multipath = !found.members.is_empty();
     let mut routes = Vec::new();
     let mut add = |hop: &Nexthop| {
-        routes.push(Route {
-            device: hop.device,
-            gateway: hop.gateway,
-            onlink: hop.onlink,
-            multipath,
-            ..route.clone()
-        });
+        let mut route = route.clone();
+        route.device = hop.device;
+        route.gateway = hop.gateway;
+        route.onlink = hop.onlink;
+        route.multipath = multipath;
+        routes.push(route);
     };
     if !multipath {
         add(&found);
@@ -88,7 +87,7 @@ pub fn with_nexthop(route: &Route, find: &mut dyn FnMut(u32) -> Option<Nexthop>)
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::route::Prefix;
+    use super::super::super::prefix::Prefix;
     use super::*;
     use crate::netlink::put;
 

@@ -4,7 +4,8 @@ use rtnetlink::packet_route::route::{
     RouteFlags, RouteHeader, RouteProtocol, RouteScope, RouteType,
 };
 
-use super::super::route::{Family, Prefix, Route};
+use super::super::prefix::{Family, Prefix};
+use super::super::route::Route;
 use super::{ONLINK, address_family, family, table};
 use crate::netlink::route::{
     Hop, Hops, ROUTE_HEADER, ip, number, put_gateway, put_ip, put_number, request, rta, via,
@@ -89,24 +90,21 @@ fn take(route: &mut Route, kind: u16, value: &[u8]) {
         rta::VIA => route.gateway = via(value),
         rta::PRIORITY => route.metric = number(value).unwrap_or(0),
         rta::PREFSRC => route.prefsrc = ip(value),
-        rta::METRICS => route.metrics = value.to_vec(),
         rta::PREF => route.preference = value.first().copied(),
         rta::CACHEINFO => route.expires = value.get(EXPIRES..).and_then(number).and_then(seconds),
         rta::NH_ID => route.nexthop = number(value),
-        rta::ENCAP_TYPE => put(&mut route.encap, kind, value),
+        rta::METRICS | rta::ENCAP_TYPE => put(&mut route.extras, kind, value),
         // The kernel shows it without the flag, and takes most kinds only with it.
-        rta::ENCAP => put(&mut route.encap, kind | NESTED, value),
+        rta::ENCAP => put(&mut route.extras, kind | NESTED, value),
         _ => {}
     }
 }
 
 fn with_hop(route: &Route, hop: Hop) -> Route {
-    let mut route = Route {
-        device: hop.device,
-        gateway: None,
-        onlink: u32::from(hop.flags) & ONLINK != 0,
-        ..route.clone()
-    };
+    let mut route = route.clone();
+    route.device = hop.device;
+    route.gateway = None;
+    route.onlink = u32::from(hop.flags) & ONLINK != 0;
     for (kind, value) in hop.attrs {
         take(&mut route, kind, value);
     }
@@ -132,13 +130,10 @@ pub fn of_route(route: &Route) -> Vec<u8> {
     if let Some(addr) = route.prefsrc {
         put_ip(&mut body, rta::PREFSRC, addr);
     }
-    if !route.metrics.is_empty() {
-        put(&mut body, rta::METRICS, &route.metrics);
-    }
     if let Some(preference) = route.preference {
         put(&mut body, rta::PREF, &[preference]);
     }
-    body.extend(&route.encap);
+    body.extend(&route.extras);
     if let Some(seconds) = route.expires {
         put_number(&mut body, rta::EXPIRES, seconds.max(1).cast_unsigned());
     }

@@ -2,7 +2,7 @@
 
 use rtnetlink::packet_route::rule::{RuleAction, RuleFlags, RuleHeader};
 
-use super::super::route::{Others, Rule};
+use super::super::rule::{Others, Rule};
 use super::{address_family, family, table};
 use crate::config::Mark;
 use crate::netlink::route::{RULE_HEADER, fra, number, put_number, request};

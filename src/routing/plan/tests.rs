@@ -10,7 +10,9 @@ use rtnetlink::packet_route::rule::RuleAction;
 use super::*;
 use crate::config::{Mark, Routing};
 use crate::routing::obstacle::Obstacle;
-use crate::routing::route::{Family, MAIN, Others, PROTOCOL, Prefix};
+use crate::routing::prefix::{Family, Prefix};
+use crate::routing::route::{MAIN, PROTOCOL};
+use crate::routing::rule::Others;
 use crate::routing::state::{Address, Link, Withdrawn};
 use crate::routing::wanted::{nothing, unlisted, wanted};
 
@@ -380,7 +382,8 @@ fn a_copy_is_refreshed_only_while_its_original_is_in_main() {
     let fresh = "::/0 via fe80::1 dev br-wan proto 9 metric 1024 expires 1800";
     let ours = "::/0 via fe80::1 dev br-wan table 1 proto 54 metric 1024 expires 60";
     let present = present(&[fresh], &[UNREACHABLE, ours]);
-    let plan = plan(&wanted(&config(), &present), &present);
+    let wanted = wanted(&config(), &present);
+    let plan = plan(&wanted, &present);
     let [change] = &plan[..] else {
         panic!("{plan:?}")
     };
@@ -667,7 +670,8 @@ fn clearing_takes_ours_only() {
     present.table.extend(routes(&[
         "::/0 via fe80::1 dev br-wan table 1 proto 54 metric 9",
     ]));
-    let changes = plan(&nothing(&present), &present);
+    let nothing = nothing(&present);
+    let changes = plan(&nothing, &present);
     let words: Vec<String> = changes.iter().map(|c| c.words(&name).to_string()).collect();
     assert_eq!(
         words,

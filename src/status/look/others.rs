@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use nftnl::nftnl_sys::libc;
 
 use crate::config::{Config, Server};
-use crate::routing::route::Family;
+use crate::routing::prefix::Family;
 use crate::ruleset::walk::{Packet, walk};
 use crate::ruleset::{self, Ruleset};
 use crate::status::facts::{Done, Purpose, Seen};

@@ -7,7 +7,7 @@ use nix::unistd::geteuid;
 
 use crate::config::{Routing, Server};
 use crate::log;
-use crate::routing::route::Family;
+use crate::routing::prefix::Family;
 use crate::routing::way::{Packet, Ways};
 use crate::status::facts::{AskedWay, Device, Seen, Whereto};
 

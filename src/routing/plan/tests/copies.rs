@@ -82,7 +82,8 @@ fn routers_of_one_metric_keep_their_order() {
         "::/0 via fe80::2 dev br-wan table 1 proto 54 metric 1024 expires 9",
     ];
     let present = present(&main, &table);
-    let plan = plan(&wanted(&config(), &present), &present);
+    let wanted = wanted(&config(), &present);
+    let plan = plan(&wanted, &present);
     assert_eq!(plan.len(), 2, "{plan:?}");
     assert!(plan.iter().all(Change::is_refresh), "{plan:?}");
 }
@@ -90,7 +91,8 @@ fn routers_of_one_metric_keep_their_order() {
 #[test]
 fn only_a_longer_life_is_no_news() {
     let present = present(&["::/0 via fe80::1 dev br-wan proto 9 metric 9"], &[]);
-    let plan = plan(&wanted(&config(), &present), &present);
+    let wanted = wanted(&config(), &present);
+    let plan = plan(&wanted, &present);
     assert!(!plan.is_empty());
     assert!(!plan.iter().any(Change::is_refresh), "{plan:?}");
 }

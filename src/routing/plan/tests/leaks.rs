@@ -217,5 +217,5 @@ fn the_stop_stays_while_it_is_needed_and_behind_main() {
         changes(&present),
         ["remove IPv6 rule not fwmark 0x1/0x1 unreachable priority 32766"]
     );
-    assert!(crate::routing::rules::are_overtaken(&config(), &present));
+    assert!(wanted(&config(), &present).more);
 }

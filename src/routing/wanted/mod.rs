@@ -2,16 +2,24 @@
 //! kernel has: pure. Which rules is in `rules`, what becomes of routes that lead
 //! away in `moved`.
 
+mod moved;
+mod rules;
+mod standing;
+mod view;
+
 use rtnetlink::packet_route::route::RouteType;
 
 use super::index::Index;
-use super::moved::{self, is_moved, original};
 pub use super::obstacle::Obstacle;
-use super::route::{Family, MAIN, Prefix, Route, Rule};
-use super::rules;
+use super::prefix::{Family, Prefix};
+use super::route::{MAIN, Route};
+use super::rule::Rule;
 pub use super::state::Present;
-use super::view::{View, is_wan};
 use crate::config::Routing;
+pub(super) use moved::is_moved;
+use moved::original;
+pub(super) use rules::tables_behind_main;
+use view::{View, is_wan};
 
 /// Where marked packets end when the WAN has no route; nothing of the WAN's may
 /// come after it. Gluon's number.
@@ -37,6 +45,9 @@ pub struct Wanted {
     pub returned: Vec<Route>,
     /// What stands in the way, and is not ours to change.
     pub obstacles: Vec<Obstacle>,
+    /// Whether more is wanted once this is done: a rule that somebody else's has
+    /// overtaken is made anew, off, then on.
+    pub more: bool,
 }
 
 /// Makes the wanted state.
@@ -46,20 +57,18 @@ pub fn wanted(routing: &Routing, present: &Present) -> Wanted {
     for family in Family::ALL {
         let managed = family.is_in(routing);
         if managed {
-            let view = View {
-                routing,
-                present,
-                family,
-            };
-            wanted.rules.append(&mut rules::wanted(view));
-            routes(view, &mut wanted);
+            let view = View::new(routing, present, family);
+            let (mut rules, more) = rules::wanted(&view);
+            wanted.rules.append(&mut rules);
+            wanted.more |= more;
+            routes(&view, &mut wanted);
         }
-        let moved = present
-            .table
-            .iter()
-            .filter(|route| route.family() == family && is_moved(route));
-        let given_up = moved.filter(|route| !managed || !is_wan(present, route.device));
-        wanted.returned.extend(given_up.map(original));
+        for route in &present.table {
+            let given_up = !managed || !is_wan(present, route.device);
+            if route.family() == family && is_moved(route) && given_up {
+                wanted.returned.push(original(route));
+            }
+        }
     }
     wanted
 }
@@ -67,11 +76,13 @@ pub fn wanted(routing: &Routing, present: &Present) -> Wanted {
 /// What is wanted when nothing is: that what was moved stands where it stood.
 #[must_use]
 pub fn nothing(present: &Present) -> Wanted {
-    let moved = present.table.iter().filter(|route| is_moved(route));
-    Wanted {
-        returned: moved.map(original).collect(),
-        ..Wanted::default()
+    let mut wanted = Wanted::default();
+    for route in &present.table {
+        if is_moved(route) {
+            wanted.returned.push(original(route));
+        }
     }
+    wanted
 }
 
 /// What only the guard keeps from leaving through devices that are none of the
@@ -79,7 +90,7 @@ pub fn nothing(present: &Present) -> Wanted {
 pub(super) fn unlisted(
     routing: &Routing,
     present: &Present,
-    name: impl Fn(u32) -> String,
+    name: fn(u32) -> String,
 ) -> Vec<Obstacle> {
     let mut found = Vec::new();
     for route in &present.table {
@@ -102,18 +113,22 @@ pub(super) fn unlisted(
 }
 
 /// The routes of one family.
-fn routes(view: View, wanted: &mut Wanted) {
+fn routes(view: &View, wanted: &mut Wanted) {
     let unreachable = unreachable(view);
-    let already =
+    let is_there =
         |route: &Route| route.path() == unreachable.path() && route.metric == unreachable.metric;
-    if !view.foreign().any(already) {
+    if !view.foreign.iter().any(|route| is_there(route)) {
         wanted.routes.push(unreachable);
     }
-    let (networks, away): (Vec<&Route>, Vec<&Route>) = (view.in_main())
-        .filter(|route| view.has_its_address(route))
-        .partition(|route| view.is_own_network(route));
-    let mut fresh = Vec::new();
-    for route in away {
+    let (mut networks, mut fresh) = (Vec::new(), Vec::new());
+    for &route in &view.main {
+        if !view.has_its_address(route) {
+            continue;
+        }
+        if view.is_own_network(route) {
+            networks.push(route);
+            continue;
+        }
         match mixed(view, route) {
             None => fresh.push(route),
             Some(obstacle) if wanted.obstacles.contains(&obstacle) => {}
@@ -128,38 +143,36 @@ fn routes(view: View, wanted: &mut Wanted) {
             table: view.routing.table,
         });
     }
-    let known = Index::by_place(view.foreign().chain(&moved));
-    let copied = networks
-        .into_iter()
-        .filter(|route| !route.is_expired() && !known.has(&route.path()))
-        .take(MAX_ROUTES);
-    wanted.routes.extend(copied.map(|route| view.copy(route)));
+    let known = Index::by_place(view.foreign.iter().copied().chain(&moved));
+    networks.retain(|route| !route.is_expired() && !known.has(&route.path()));
+    networks.truncate(MAX_ROUTES);
+    wanted
+        .routes
+        .extend(networks.iter().map(|route| view.copy(route)));
     // A router is accepted only when the way to it is known: on-link ones first.
-    let (mut on_link, mut behind): (Vec<Route>, Vec<Route>) =
-        moved.drain(..).partition(|route| !route.leads_away());
-    wanted.routes.append(&mut on_link);
-    wanted.routes.append(&mut behind);
+    let on_link = moved.extract_if(.., |route| !route.leads_away());
+    wanted.routes.extend(on_link);
+    wanted.routes.append(&mut moved);
     wanted.misplaced.extend(fresh.into_iter().cloned());
 }
 
 /// What marked packets find at least.
-fn unreachable(view: View) -> Route {
+fn unreachable(view: &View) -> Route {
     let everything = Prefix {
         addr: view.family.unspecified(),
         len: 0,
     };
-    Route {
-        kind: RouteType::Unreachable,
-        metric: UNREACHABLE_METRIC,
-        // IPv6 lists every route with one, medium for what never had any.
-        preference: (view.family == Family::Ipv6).then_some(0),
-        ..Route::ours(view.routing.table, everything, 0)
-    }
+    let mut route = Route::ours(view.routing.table, everything, 0);
+    route.kind = RouteType::Unreachable;
+    route.metric = UNREACHABLE_METRIC;
+    // IPv6 lists every route with one, medium for what never had any.
+    route.preference = (view.family == Family::Ipv6).then_some(0);
+    route
 }
 
 /// Whether a route that leads away leads elsewhere too, so that the kernel could
 /// take away both or none.
-fn mixed(view: View, route: &Route) -> Option<Obstacle> {
+fn mixed(view: &View, route: &Route) -> Option<Obstacle> {
     let elsewhere = |other: &Route| {
         other.multipath
             && other.destination == route.destination

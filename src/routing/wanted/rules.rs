@@ -3,8 +3,9 @@
 use rtnetlink::packet_route::route::RouteType;
 use rtnetlink::packet_route::rule::RuleAction;
 
-use super::route::{Family, MAIN, Others, PROTOCOL, Rule};
-use super::state::Present;
+use super::super::prefix::Family;
+use super::super::route::{MAIN, PROTOCOL};
+use super::super::rule::{Others, Rule};
 use super::view::View;
 use crate::config::{Mark, Routing};
 
@@ -13,12 +14,17 @@ const MAIN_PRIORITY: u32 = 32766;
 /// Into as many tables of others is looked.
 const MAX_TABLES: usize = 16;
 
-/// All of them.
-pub(super) fn wanted(view: View) -> Vec<Rule> {
+/// All of them; and whether one has to be made anew: it is left out here, and
+/// wanted again as soon as it is gone.
+pub(super) fn wanted(view: &View) -> (Vec<Rule>, bool) {
     let mut rules = vec![lookup(view.routing, view.family)];
     rules.extend(guard(view.routing, view.family));
-    rules.extend(stop(view).filter(|stop| !is_overtaken(view, stop)));
-    rules
+    let stop = stop(view);
+    let is_overtaken = stop.as_ref().is_some_and(|stop| is_overtaken(view, stop));
+    if !is_overtaken {
+        rules.extend(stop);
+    }
+    (rules, is_overtaken)
 }
 
 /// Marked packets look in the WAN's table.
@@ -54,13 +60,15 @@ fn guard(routing: &Routing, family: Family) -> Option<Rule> {
 ///
 /// What netifd needs of its rules stands before main and is not touched: `from`
 /// the WAN's address, for who is bound to it, and `to` the WAN's own network.
-fn stop(view: View) -> Option<Rule> {
+fn stop(view: &View) -> Option<Rule> {
     let main = of_main(view)?;
-    let behind = || of_family(view).filter(|rule| !rule.is_ours() && rule.priority > main.priority);
-    let first = behind().find(|rule| leads_to_the_wan(view, rule))?;
+    let is_behind = |rule: &Rule| !rule.is_ours() && rule.priority > main.priority;
+    let leads_astray = |rule: &Rule| is_behind(rule) && leads_to_the_wan(view, rule);
+    let first = view.rules.iter().find(|rule| leads_astray(rule))?;
     // Others' rules between them keep their place.
-    let mut between = behind().filter(|rule| rule.priority < first.priority);
-    let after = between.next_back().unwrap_or(main).priority;
+    let is_between = |rule: &Rule| is_behind(rule) && rule.priority < first.priority;
+    let last = view.rules.iter().rfind(|rule| is_between(rule));
+    let after = last.map_or(main.priority, |rule| rule.priority);
     Some(Rule {
         family: view.family,
         protocol: PROTOCOL,
@@ -78,31 +86,16 @@ fn stop(view: View) -> Option<Rule> {
 /// Whether that rule comes before main's, which only happens when both have the
 /// same priority and somebody made main's anew: the older one comes first. It
 /// would keep everything from the mesh.
-fn is_overtaken(view: View, stop: &Rule) -> bool {
+fn is_overtaken(view: &View, stop: &Rule) -> bool {
     let main = of_main(view);
-    let first = of_family(view).find(|&rule| Some(rule) == main || rule == stop);
-    first == Some(stop)
-}
-
-/// Whether a rule of ours has to be made anew.
-pub(super) fn are_overtaken(routing: &Routing, present: &Present) -> bool {
-    Family::ALL.into_iter().any(|family| {
-        let view = View {
-            routing,
-            present,
-            family,
-        };
-        family.is_in(routing) && stop(view).is_some_and(|stop| is_overtaken(view, &stop))
-    })
-}
-
-fn of_family(view: View<'_>) -> impl DoubleEndedIterator<Item = &Rule> {
-    (view.present.rules.iter()).filter(move |rule| rule.family == view.family)
+    let mut rules = view.rules.iter().copied();
+    rules.find(|&rule| Some(rule) == main || rule == stop) == Some(stop)
 }
 
 /// The last rule because of which everything looks in main.
-fn of_main(view: View<'_>) -> Option<&Rule> {
-    of_family(view).rfind(|rule| is_for_main(rule))
+fn of_main<'a>(view: &View<'a>) -> Option<&'a Rule> {
+    let mut rules = view.rules.iter().copied();
+    rules.rfind(|rule| is_for_main(rule))
 }
 
 /// Whether everything looks in main because of it.
@@ -115,7 +108,7 @@ fn is_for_main(rule: &Rule) -> bool {
 
 /// Whether packets without a mark that this node, or whoever it routes for,
 /// sends to anywhere use the WAN because of it.
-fn leads_to_the_wan(view: View, rule: &Rule) -> bool {
+fn leads_to_the_wan(view: &View, rule: &Rule) -> bool {
     let of_marked = |mark: Mark| mark.value != 0 && !rule.others.inverted;
     rule.action == RuleAction::ToTable
         && !rule.mark.is_some_and(of_marked)
@@ -124,7 +117,7 @@ fn leads_to_the_wan(view: View, rule: &Rule) -> bool {
 }
 
 /// Whether a table has a route through a router of the WAN.
-fn is_wans(view: View, table: u32) -> bool {
+fn is_wans(view: &View, table: u32) -> bool {
     view.present.elsewhere.iter().any(|route| {
         route.family() == view.family && route.table == table && route.kind == RouteType::Unicast
     })
@@ -132,14 +125,16 @@ fn is_wans(view: View, table: u32) -> bool {
 
 /// The tables that rules behind main lead to, besides the WAN's: who knows them
 /// can say whether they lead to the WAN.
-pub(super) fn tables_behind_main(rules: &[Rule], family: Family, wan: u32) -> Vec<u32> {
-    let of_family = || rules.iter().filter(|rule| rule.family == family);
+pub(in crate::routing) fn tables_behind_main(rules: &[Rule], family: Family, wan: u32) -> Vec<u32> {
     let mut tables = Vec::new();
-    let Some(main) = of_family().rfind(|rule| is_for_main(rule)) else {
+    let of_main = |rule: &&Rule| rule.family == family && is_for_main(rule);
+    let Some(main) = rules.iter().rfind(of_main) else {
         return tables;
     };
-    for rule in of_family().filter(|rule| rule.priority > main.priority) {
-        let new = rule.action == RuleAction::ToTable
+    for rule in rules {
+        let new = rule.family == family
+            && rule.priority > main.priority
+            && rule.action == RuleAction::ToTable
             && rule.table != wan
             && rule.table != MAIN
             && !tables.contains(&rule.table);
