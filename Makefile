@@ -138,6 +138,7 @@ lint: deps-build deps-lint
 	tests/lint/shell
 	tests/lint/negated
 	CARGO='$(CARGO)' tests/lint/crates
+	tests/lint/oldest
 
 # A folder of further cases, programs that end with PASS, FAIL or SKIP, and `run`, which runs
 # them. Not part of `test`.

@@ -63,7 +63,7 @@ watch_is_up() {
 	local pid
 	pid=$(daemon_pid node watch)
 	# SIGHUP is the lowest bit.
-	on node sh -c "grep -q '^SigCgt:.*[13579bdf]\$' /proc/$pid/status"
+	on node sh -c "grep -qE '^Sig(Cgt|Blk):.*[13579bdf]\$' /proc/$pid/status"
 }
 
 @test "sync refuses broken configurations and changes nothing, or does no harm" {

@@ -286,6 +286,7 @@ everything() {
 	all_ended
 	rm "$ROUTER/tmp/prerm"
 	wait_for 5 as_at_first
+	[ ! -e "$ROUTER/var/gluon" ]
 	# What the package manager removes is what it installed.
 	while read -r _ _ file _; do rm "$ROUTER$file"; done <"$REPO/tests/package/files"
 	diff <(everything) <(cd "$LAB_DIR/template" && find . ! -type d | LC_ALL=C sort |
@@ -299,6 +300,8 @@ everything() {
 	wait_for 10 in_place
 	watch=$(pid_of watch)
 	on node kill -STOP "$watch"
+	# What is somebody else's stays.
+	touch "$ROUTER/var/gluon/other"
 	service clear &
 	clear=$!
 	# The other one has ended long ago.
@@ -308,6 +311,8 @@ everything() {
 	on node kill -CONT "$watch"
 	wait $clear
 	run ! has_table
+	[ "$(ls "$ROUTER/var/gluon")" = other ]
+	rm "$ROUTER/var/gluon/other"
 	wait_for 5 as_at_first
 }
 

@@ -88,6 +88,8 @@ held() {
 }
 
 @test "TCP connections full of large queries, while no server answers" {
+	# A connection that makes room may be answered yet: the table stops the reset.
+	gluon_wan print 2>/dev/null | on node nft -f -
 	resolver_on "$SERVER1" "$SERVER2" "$SERVER6" 10.9.0.3 10.9.0.4 10.9.0.5 10.9.0.6 10.9.0.7
 	servers_vanish
 	daemon node hold "$RESOLVER_TESTS/hold.py" flood 100 127.0.0.1#54

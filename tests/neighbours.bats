@@ -284,21 +284,21 @@ seen_at_least() {
 @test "a connection that is forgotten resets nothing through the mesh; the mesh's own do" {
 	# What is sent to the WAN's far side comes back through the WAN; without a mark it
 	# is answered through the mesh.
-	inside ip route add default via 192.0.2.9 dev br-wan onlink table 1
+	on node ip route add default via 192.0.2.9 dev br-wan onlink table 1
 	count mesh oifname bat0 tcp dport 53 tcp flags rst
 	gluon_wan sync
 	# IPv4 is not separated here: nothing of ours sends what is marked to the WAN.
-	inside ip rule add pref 3 fwmark 1 lookup 1
+	on node ip rule add pref 3 fwmark 1 lookup 1
 	local address
 	for address in 203.0.113.53 2001:db8:51::53; do
-		inside "$ROOT/tests/helpers/forgotten.py" --mark 1 far-br-wan "$address"
+		on node "$LAB_REPO/tests/helpers/forgotten.py" --mark 1 far-br-wan "$address"
 	done
-	eventually counted_at_least error_guard 2
+	wait_for 10 counted_at_least error_guard 2
 	[ "$(seen mesh)" -eq 0 ]
 	for address in 203.0.113.53 2001:db8:51::53; do
-		inside "$ROOT/tests/helpers/forgotten.py" far-bat0 "$address"
+		on node "$LAB_REPO/tests/helpers/forgotten.py" far-bat0 "$address"
 	done
-	eventually seen_at_least mesh 2
+	wait_for 10 seen_at_least mesh 2
 	[ "$(counted error_guard)" -eq 2 ]
 }
 

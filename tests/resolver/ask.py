@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks a DNS server and says, as one line of JSON, what came back and when.
 
-  ask.py [options] NAME        one query after the other
+  ask.py [options] NAME        one query after the other; % in NAME is its number
   ask.py --until-answer NAME   a new query every 200 ms, until one is answered
 
 Only the standard library; UDP, type A.
@@ -61,7 +61,7 @@ def sequence(args):
         ident = random.randrange(65536)
         sock = connect(args)
         start = time.monotonic()
-        sock.send(query(ident, args.name))
+        sock.send(query(ident, args.name.replace("%", str(number))))
         got = receive(sock, ident, args.timeout)
         times.append(1000 * (time.monotonic() - start))
         lost += got is None

@@ -60,7 +60,7 @@ pair_rest() {
 	[ -n "${BATS_TEST_COMPLETED:-}" ] || lab_tail
 	daemons_stop
 	local title
-	for title in lab_redirect lab_dnat; do
+	for title in lab_redirect lab_dnat gluon_wan; do
 		on node nft delete table inet "$title" 2>/dev/null || true
 	done
 	on wan nft flush ruleset
