@@ -44,66 +44,60 @@ fn packets(
     gid: Option<u32>,
     uid: Option<u32>,
 ) -> Vec<(Purpose, Packet)> {
-    let packet = |family: Family| Packet {
-        family: match family {
-            Family::Ipv4 => libc::NFPROTO_IPV4 as u8,
-            Family::Ipv6 => libc::NFPROTO_IPV6 as u8,
-        },
-        protocol: UDP,
-        port: DNS_PORT,
-        destination: None,
-        device: None,
-        uid: None,
-        gid: None,
-        mark: 0,
-    };
     let mut all = Vec::new();
     // libc asks the primary resolver of this node.
-    for protocol in [TCP, UDP].into_iter().filter(|_| gid.is_some()) {
-        let lookup = Packet {
-            protocol,
-            destination: Some(vec![127, 0, 0, 1]),
-            device: Some(LOOPBACK.into()),
-            gid,
-            ..packet(Family::Ipv4)
-        };
-        all.push((
-            Purpose::Lookup {
-                tcp: protocol == TCP,
-            },
-            lookup,
-        ));
+    for (tcp, protocol) in [(true, TCP), (false, UDP)] {
+        if gid.is_some() {
+            let lookup = Packet {
+                destination: Some(vec![127, 0, 0, 1]),
+                device: Some(LOOPBACK.into()),
+                gid,
+                ..packet(Family::Ipv4, protocol, DNS_PORT)
+            };
+            all.push((Purpose::Lookup { tcp }, lookup));
+        }
     }
     for family in Family::ALL {
-        let separated = match family {
-            Family::Ipv4 => config.routing.ipv4,
-            Family::Ipv6 => config.routing.ipv6,
-        };
+        let separated = family.is_in(&config.routing);
         let server = servers.iter().find(|one| Family::of(one.addr) == family);
         // Whoever asks nobody in IPv4 does not care what becomes of it there.
         if server.is_some() || separated {
             let query = Packet {
-                port: server.map_or(DNS_PORT, |one| one.port),
                 destination: server.map(|one| octets(one.addr)),
                 device: device.map(str::to_owned),
                 uid,
                 mark: config.routing.mark.value,
-                ..packet(family)
+                ..packet(family, UDP, server.map_or(DNS_PORT, |one| one.port))
             };
             all.push((Purpose::Query { separated }, query));
         }
         if separated {
             let plain = Packet {
-                protocol: TCP,
-                port: WEB_PORT,
                 uid: Some(0),
                 gid: Some(0),
-                ..packet(family)
+                ..packet(family, TCP, WEB_PORT)
             };
             all.push((Purpose::Plain, plain));
         }
     }
     all
+}
+
+/// A packet of which nothing else is known.
+fn packet(family: Family, protocol: u8, port: u16) -> Packet {
+    Packet {
+        family: match family {
+            Family::Ipv4 => libc::NFPROTO_IPV4 as u8,
+            Family::Ipv6 => libc::NFPROTO_IPV6 as u8,
+        },
+        protocol,
+        port,
+        destination: None,
+        device: None,
+        uid: None,
+        gid: None,
+        mark: 0,
+    }
 }
 
 fn octets(addr: IpAddr) -> Vec<u8> {

@@ -32,80 +32,80 @@ pub fn ways(
     let mut ways = Ways::open().map_err(|error| log::chain(&error))?;
     let mut asked = Vec::new();
     let root = geteuid().as_raw();
-    for (to, addr, device, port) in destinations(devices, servers) {
-        let managed = match Family::of(addr) {
-            Family::Ipv4 => routing.ipv4,
-            Family::Ipv6 => routing.ipv6,
-        };
-        if !managed {
+    for (to, packet) in destinations(devices, servers) {
+        if !Family::of(packet.to).is_in(routing) {
             continue;
         }
-        for mark in [routing.mark.value, 0] {
+        for (mark, uid) in [(routing.mark.value, resolver.unwrap_or(root)), (0, root)] {
             let packet = Packet {
-                to: addr,
-                device,
                 mark,
-                port,
-                source: None,
-                uid: if mark == 0 {
-                    root
-                } else {
-                    resolver.unwrap_or(root)
-                },
+                uid,
+                ..packet.clone()
             };
-            let way = ways.of(&packet).map_err(|refused| refused.to_string());
-            let to = to.clone();
-            asked.push(AskedWay { to, packet, way });
+            asked.push(ask(&mut ways, to.clone(), packet));
         }
     }
-    if routing.ipv6 {
-        asked.extend(second_try(&mut ways, devices, root));
+    // When IPv6 finds no way for an unbound socket, the kernel picks a source address
+    // by itself, often one of the WAN's, and tries again with that
+    // (ip6_dst_lookup_tail of net/ipv6/ip6_output.c): rules for that address count.
+    let source = globals(devices).find(|addr| addr.is_ipv6() && routing.ipv6);
+    if source.is_some() {
+        let packet = Packet {
+            source,
+            uid: root,
+            ..packet(FAR[0])
+        };
+        asked.push(ask(&mut ways, Whereto::Far, packet));
     }
     Ok(asked)
 }
 
-/// When IPv6 finds no way for an unbound socket, the kernel picks a source address
-/// by itself, often one of the WAN's, and tries again with that
-/// (ip6_dst_lookup_tail of net/ipv6/ip6_output.c): rules for that address count.
-fn second_try(ways: &mut Ways, devices: &[Device], uid: u32) -> Option<AskedWay> {
-    let mut links = devices.iter().filter_map(|device| device.link.as_ref());
-    let source = links.find_map(|link| link.global.iter().find(|addr| addr.is_ipv6()))?;
-    let packet = Packet {
-        to: FAR[0],
-        device: 0,
-        mark: 0,
-        port: None,
-        source: Some(*source),
-        uid,
-    };
+fn ask(ways: &mut Ways, to: Whereto, packet: Packet) -> AskedWay {
     let way = ways.of(&packet).map_err(|refused| refused.to_string());
-    let to = Whereto::Far;
-    Some(AskedWay { to, packet, way })
+    AskedWay { to, packet, way }
 }
 
-type Destination = (Whereto, IpAddr, u32, Option<u16>);
-
-fn destinations(devices: &[Device], servers: &[Server]) -> Vec<Destination> {
+fn destinations(devices: &[Device], servers: &[Server]) -> Vec<(Whereto, Packet)> {
     let mut all = Vec::new();
     for server in servers {
-        // Without its device there is no way to ask for.
-        let index = match &server.device {
+        let device = match &server.device {
             Some(name) => if_nametoindex(name.as_str()).unwrap_or(0),
             None => 0,
         };
-        if server.device.is_none() || index != 0 {
-            let to = Whereto::Server(server.to_string());
-            all.push((to, server.addr, index, Some(server.port)));
+        // Without its device there is no way to ask for.
+        if server.device.is_none() || device != 0 {
+            let packet = Packet {
+                device,
+                port: Some(server.port),
+                ..packet(server.addr)
+            };
+            all.push((Whereto::Server(server.to_string()), packet));
         }
     }
-    all.extend(FAR.map(|addr| (Whereto::Far, addr, 0, None)));
+    for addr in FAR {
+        all.push((Whereto::Far, packet(addr)));
+    }
     let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    let links = devices.iter().filter_map(|device| device.link.as_ref());
-    let of_wan = links.flat_map(|link| link.global.iter().copied());
-    all.extend(
-        here.into_iter()
-            .chain(of_wan)
-            .map(|addr| (Whereto::Here, addr, 0, None)),
-    );
+    for addr in here.into_iter().chain(globals(devices)) {
+        all.push((Whereto::Here, packet(addr)));
+    }
     all
+}
+
+/// The WAN's addresses that are good for more than the link.
+fn globals(devices: &[Device]) -> impl Iterator<Item = IpAddr> {
+    let links = devices.iter().filter_map(|device| device.link.as_ref());
+    links.flat_map(|link| link.global.iter().copied())
+}
+
+/// A packet to `to`, of which nothing else is known.
+fn packet(to: IpAddr) -> Packet {
+    Packet {
+        to,
+        device: 0,
+        mark: 0,
+        port: None,
+        source: None,
+        uid: 0,
+    }
 }
