@@ -241,26 +241,26 @@ impl Verdict {
 /// Why a device is no way to the WAN.
 fn fault(device: &Device) -> Option<Finding> {
     let Device { name, link } = device;
-    let (what, advice): (&dyn Display, _) = match link {
+    let (what, advice) = match link {
         None => (
-            &format_args!("there is no device {name}"),
+            format!("there is no device {name}"),
             "correct `list device` in section routing; `ip link` shows what there is",
         ),
         Some(LinkState { up: false, .. }) => (
-            &format_args!("{name} is down"),
+            format!("{name} is down"),
             "`ifup wan`, or `ip link set up` where netifd does not have it",
         ),
         Some(LinkState { carrier: false, .. }) => (
-            &format_args!("{name} has no carrier"),
+            format!("{name} has no carrier"),
             "plug in the cable to the home router",
         ),
         Some(LinkState { global, .. }) if global.is_empty() => (
-            &format_args!("{name} has no address but link-local ones"),
+            format!("{name} has no address but link-local ones"),
             "does the home router answer? `ifstatus wan`, `ifstatus wan6`",
         ),
         Some(_) => return None,
     };
-    Some(Finding::new("devices", what, &advice))
+    Some(Finding::new("devices", &what, &advice))
 }
 
 /// As the resolver of this version calls itself.

@@ -50,6 +50,7 @@ fn seen(fact: &Seen<impl Display>) -> &dyn Display {
 
 fn headline(page: &mut Page, verdict: &Verdict) {
     let problems = verdict.problems.len();
+    let many = format!("{problems} problems");
     let (colour, state): (_, &dyn Display) = match (problems, verdict.unseen.len()) {
         (0, 0) => (Colour::Green, &"healthy"),
         (0, _) => (
@@ -57,7 +58,7 @@ fn headline(page: &mut Page, verdict: &Verdict) {
             &"no problem seen, but not everything could be seen",
         ),
         (1, _) => (Colour::Red, &"1 problem"),
-        _ => (Colour::Red, &format_args!("{problems} problems")),
+        _ => (Colour::Red, &many),
     };
     page.verdict(&own_version(), colour, state);
 }

@@ -42,13 +42,19 @@ impl Verdict {
     fn listeners(&mut self, listeners: &[Listener]) {
         let closed = all(listeners, |reply| matches!(reply, Reply::Closed));
         if !closed.is_empty() {
-            let what = format_args!("nobody listens on {closed}");
-            self.problem("resolver", &what, &ENDED);
+            self.problem(
+                "resolver",
+                &format_args!("nobody listens on {closed}"),
+                &ENDED,
+            );
         }
         let silent = all(listeners, |reply| matches!(reply, Reply::Silent));
         if !silent.is_empty() {
-            let what = format_args!("no answer from {silent} in time");
-            self.problem("resolver", &what, &ENDED);
+            self.problem(
+                "resolver",
+                &format_args!("no answer from {silent} in time"),
+                &ENDED,
+            );
         }
         for listener in listeners {
             self.listener(listener);

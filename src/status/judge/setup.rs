@@ -67,32 +67,33 @@ impl Verdict {
             }
         };
         if marked > 0 {
-            let what = format_args!(
-                "{marked} packets with the mark were stopped before they left elsewhere than \
-                 through the WAN {ago}"
+            self.note(
+                "routing",
+                &format_args!(
+                    "{marked} packets with the mark were stopped before they left elsewhere than \
+                     through the WAN {ago}"
+                ),
+                &cause,
             );
-            self.note("routing", &what, &cause);
         }
         if unredirected > 0 {
-            let what = format_args!(
-                "{unredirected} packets of DNS of the VPN daemons were stopped, because they were \
-                 not redirected {ago}"
-            );
             self.note(
                 "redirect",
-                &what,
+                &format_args!(
+                    "{unredirected} packets of DNS of the VPN daemons were stopped, because they \
+                     were not redirected {ago}"
+                ),
                 &"a program that binds its socket to a device, or a rule that hides DNS from \
                   conntrack",
             );
         }
         if unmarked > 0 {
-            let what = format_args!(
-                "{unmarked} packets without the mark were stopped before they left through a \
-                 router of the WAN {ago}"
-            );
             self.note(
                 "leaks",
-                &what,
+                &format_args!(
+                    "{unmarked} packets without the mark were stopped before they left through a \
+                     router of the WAN {ago}"
+                ),
                 &"the mesh had no way for them; a rule of netifd (`ip rule`) led them there",
             );
         }

@@ -32,10 +32,9 @@ impl Verdict {
         let mark = facts.resolver.mark;
         let mut told: Vec<(bool, Option<&Rule>, Option<&str>)> = Vec::new();
         for one in asked {
-            let what = format_args!("the way to {}", one.packet.to);
-            let Some(way) = self.seen("routing", &what, &one.way) else {
-                continue;
-            };
+            let to = one.packet.to;
+            let way = self.seen("routing", &format_args!("the way to {to}"), &one.way);
+            let Some(way) = way else { continue };
             if one.packet.source.is_some() && !needs_second_try(asked) {
                 continue;
             }
