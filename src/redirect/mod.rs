@@ -131,8 +131,10 @@ impl Reconciler {
                 true => log::Level::Info,
                 false => log::Level::Warning,
             };
-            let told = format_args!("group '{group}' does not exist, its DNS is not redirected");
-            log::line(level, told);
+            log::line(
+                level,
+                format_args!("group '{group}' does not exist, its DNS is not redirected"),
+            );
         }
     }
 
