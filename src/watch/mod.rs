@@ -209,14 +209,14 @@ impl Watch {
         }
         if outcome.changes.more > 0 {
             let more = outcome.changes.more;
-            let line = format_args!("routing: and {more} changes more");
-            self.journal.tell(line);
+            self.journal
+                .tell(format_args!("routing: and {more} changes more"));
         }
         if let Some(routers) = &mut self.sources.routers
             && let Err(error) = routers.listen_on(&self.keeper.known().links)
         {
-            let line = format_args!("routing: routers are not heard: {error}");
-            self.routing.remark(&line);
+            self.routing
+                .remark(&format_args!("routing: routers are not heard: {error}"));
         }
         for obstacle in &outcome.obstacles {
             self.routing.remark(&format_args!("routing: {obstacle}"));
