@@ -435,11 +435,12 @@ both_ways() {
 	ipv4_too
 	wan_default
 	wan_default4
-	# What a careless DHCP client leaves behind: a route by a router that nobody
-	# can reach any more.
+	# A route by a router that is on-link for some packets only, which the kernel
+	# does not take as enough for another route.
 	sh_node 'ip addr add 10.9.0.2/24 dev br-wan
 		ip route add 10.10.0.0/16 via 10.9.0.1 dev br-wan
-		ip addr del 10.9.0.2/24 dev br-wan'
+		ip addr del 10.9.0.2/24 dev br-wan
+		ip route add 10.9.0.0/24 dev br-wan tos 0x10'
 	run -1 gluon_wan sync
 	[[ $output == "gluon-wan: routing: cannot move IPv4 route 10.10.0.0/16 via 10.9.0.1 dev br-wan table main to table 1: Network is unreachable"*"invalid gateway"* ]]
 	right br-wan
@@ -449,6 +450,21 @@ both_ways() {
 	sh_node 'ip route del 10.10.0.0/16'
 	run -0 monitored gluon_wan sync
 	[ -z "$output" ]
+}
+
+@test "a route whose router went with an address leaves main" {
+	ipv4_too
+	wan_default4
+	# What a careless DHCP client leaves behind. It would still take packets into
+	# the WAN.
+	sh_node 'ip addr add 10.9.0.2/24 dev br-wan
+		ip route add 10.10.0.0/16 via 10.9.0.1 dev br-wan
+		ip addr del 10.9.0.2/24 dev br-wan'
+	goes 10.10.0.1 br-wan
+	run -0 gluon_wan sync
+	[ -z "$(on node ip route show table all 10.10.0.0/16)" ]
+	marked4 br-wan
+	plain4 bat0
 }
 
 @test "30,000 routes of the WAN: none stays in main, as many as are said are kept, with little memory" {

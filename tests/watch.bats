@@ -523,6 +523,7 @@ on_rule() {
 		ip addr add 10.9.0.2/24 dev br-wan
 		ip route add 10.10.0.0/16 via 10.9.0.1 dev br-wan
 		ip addr del 10.9.0.2/24 dev br-wan
+		ip route add 10.9.0.0/24 dev br-wan tos 0x10
 		ip rule add pref 5 lookup 55'
 	watch_up
 	for i in 1 2 3; do
