@@ -200,7 +200,7 @@ impl<C> InFlight<C> {
             }
         }
         // A client that has given up, and asks again when the answer is on its way.
-        let is_for_another = heard.is_news && !failure && !self.keys[at].is_waited_for;
+        let is_for_another = heard.is_news && !failure && self.queries[at].is_given_up();
         let another = is_for_another.then(|| self.find_same(at)).flatten();
         if let Some(another) = another {
             self.waiting -= self.queries[another].answer(transport, reply);

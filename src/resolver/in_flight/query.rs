@@ -69,6 +69,8 @@ pub(super) struct Query<C> {
     failure: Option<Vec<u8>>,
     /// It was sent once more because the network changed.
     sent_for_change: bool,
+    /// Its clients were told of a good answer.
+    is_answered: bool,
 }
 
 impl<C> Query<C> {
@@ -87,6 +89,7 @@ impl<C> Query<C> {
             done: Vec::new(),
             failure: None,
             sent_for_change: false,
+            is_answered: false,
         }
     }
 
@@ -102,6 +105,11 @@ impl<C> Query<C> {
 
     pub(super) fn is_waited_for(&self) -> bool {
         !self.waiters.is_empty()
+    }
+
+    /// Whether its clients were told that there is no answer.
+    pub(super) fn is_given_up(&self) -> bool {
+        !self.is_waited_for() && !self.is_answered
     }
 
     /// When to call [`advance`](Self::advance).
@@ -443,6 +451,7 @@ impl<C> Query<C> {
         transport: &mut impl Transport<Client = C>,
         reply: &mut [u8],
     ) -> usize {
+        self.is_answered = true;
         let waiters = std::mem::take(&mut self.waiters);
         for waiter in &waiters {
             message::set_id(reply, waiter.id);
