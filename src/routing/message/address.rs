@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let mut body = vec![2, 24, 0, 0, 7, 0, 0, 0];
+        let mut body = vec![2, 24, 0, 0];
+        body.extend(7_u32.to_ne_bytes());
         put(&mut body, IFA_ADDRESS, &[192, 0, 2, 5]);
         put(&mut body, IFA_LOCAL, &[192, 0, 2, 5]);
         let found = address(&body).unwrap();

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_nexthop_object_becomes_its_next_hops() {
-        let mut body = vec![10, 0, 0, 0, 4, 0, 0, 0];
+        let mut body = vec![10, 0, 0, 0];
+        body.extend(4_u32.to_ne_bytes());
         put(&mut body, NHA_ID, &7_u32.to_ne_bytes());
         put(&mut body, NHA_OIF, &2_u32.to_ne_bytes());
         let router: std::net::Ipv6Addr = "fe80::1".parse().unwrap();
@@ -101,7 +102,7 @@ mod tests {
         let one = nexthop(&body).unwrap();
         assert_eq!((one.device, one.onlink), (2, true));
         let mut body = vec![0; 8];
-        let entry = |id: u8| [id, 0, 0, 0, 1, 0, 0, 0];
+        let entry = |id: u32| [&id.to_ne_bytes()[..], &[0; 4]].concat();
         put(&mut body, NHA_GROUP, &[entry(7), entry(8)].concat());
         let group = nexthop(&body).unwrap();
         assert_eq!(group.members, [7, 8]);
