@@ -276,7 +276,7 @@ mod tests {
         let paths = all
             .iter()
             .filter(|one| one.to_bytes().starts_with(b"PATH="));
-        assert_eq!(paths.collect::<Vec<_>>(), [c"PATH=/x"]);
+        assert_eq!(paths.collect::<Vec<_>>(), [&CString::from(c"PATH=/x")]);
         assert!(all.iter().any(|one| one.as_c_str() == c"NEW=1"));
         assert_eq!(environment(&[]).len(), env::vars_os().count());
     }
