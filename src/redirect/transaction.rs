@@ -19,8 +19,9 @@ const TABLE_USERDATA: u16 = 6;
 
 /// Room for the largest table that there can be, with as many devices and groups as a
 /// configuration may have (28 kB): a transaction is sent in one piece. libnftnl's own
-/// would be 128 kB.
-const PAGE: u32 = 48 * 1024;
+/// would be 128 kB. With what nftnl adds it is more than the 128 KiB from which on glibc
+/// and musl get memory by itself and give it back at once: a watch lives long.
+const PAGE: u32 = 64 * 1024;
 
 /// A batch, and what each of its messages is about.
 pub struct Transaction {
