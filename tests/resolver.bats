@@ -270,6 +270,17 @@ injected() {
 	[[ $output = *'cannot listen on [::1]:54'*'not supported'* ]]
 }
 
+@test "a query that comes before the servers are read gets an answer all the same" {
+	server one "${SERVERS[0]}" good
+	servers "${SERVERS[0]}"
+	# The file takes a second to open.
+	daemon node resolver strace -D -f -qq -o /dev/null -P /var/gluon/wan-dnsmasq/resolv.conf \
+		-e trace=openat -e inject=openat:delay_enter=1000000 "$(gluon_wan_path)" resolver
+	wait_for 5 grep -q 'serving DNS' "$LAB_DIR/node/resolver.log"
+	run ! grep -q 'servers:' "$LAB_DIR/node/resolver.log"
+	[ "$(on node dig +short +time=5 +tries=1 -p 54 @127.0.0.1 "$VPN_NAME" TXT)" = '"one"' ]
+}
+
 @test "a resolv file that nobody may read changes nothing, and says so once" {
 	server one "${SERVERS[0]}" good
 	server two "${SERVERS[1]}" good

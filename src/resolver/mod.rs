@@ -159,9 +159,13 @@ async fn serve(dir: &Path, config: Config, user: &str, listening: Listening) -> 
         "serving DNS on {} as {user}, mark {mark:#x}",
         listening.on.join(" and ")
     );
+    // Before it takes the first query, which would find no server. The kernel keeps what
+    // comes meanwhile.
+    let mut supply = Supply::new(dir, config);
+    renew(&mut supply, &relay);
     let relay_ended = start(Arc::clone(&relay)).map_err(kernel("serve"))?;
     tokio::select! {
-        outcome = follow(dir, config, &relay, signals) => outcome,
+        outcome = follow(supply, &relay, signals) => outcome,
         Err(error) = tcp::serve(&relay, listening.tcp, mark) => Err(kernel("serve")(error)),
         error = relay_ended => Err(kernel("serve")(error.unwrap_or_else(io::Error::other))),
     }
@@ -178,24 +182,28 @@ fn start(relay: Arc<Relay>) -> io::Result<oneshot::Receiver<io::Error>> {
     Ok(ended)
 }
 
+/// Gives the relay the devices and servers that are in force now.
+fn renew(supply: &mut Supply, relay: &Relay) {
+    if supply.devices_changed() {
+        relay.set_devices(supply.devices());
+        relay.network_changed();
+    }
+    if let Some(servers) = supply.changed() {
+        relay.set_servers(servers);
+    }
+}
+
 /// Keeps the relay's servers those of the configuration and the resolv file, and
 /// lets it know what happens to the WAN; until SIGTERM or SIGINT.
-async fn follow(dir: &Path, config: Config, relay: &Relay, signals: Signals) -> Result<(), Error> {
+async fn follow(mut supply: Supply, relay: &Relay, signals: Signals) -> Result<(), Error> {
     let signals =
         ready::register(Polled(signals), Interest::READABLE).map_err(kernel("wait for signals"))?;
     let mut network = Network::new().map_err(kernel("hear of changes of the network"))?;
-    let mut supply = Supply::new(dir, config);
     loop {
         let followed = supply.files();
         let mut files = Files::new(&followed);
         while followed == supply.files() {
-            if supply.devices_changed() {
-                relay.set_devices(supply.devices());
-                relay.network_changed();
-            }
-            if let Some(servers) = supply.changed() {
-                relay.set_servers(servers);
-            }
+            renew(&mut supply, relay);
             let wan = supply.wan();
             tokio::select! {
                 () = files.changed() => supply.reload(),
