@@ -156,7 +156,7 @@ fn has_its_source(view: &View, copy: &Route, fresh: &[&Route]) -> bool {
 }
 
 /// Whether `fresh` could not be in main if `copy`'s original still were. A
-/// copy's metric may be larger, see [`ranked`].
+/// copy's metric may be larger, see [`super::moved`].
 fn takes_the_place_of(view: &View, fresh: &Route, copy: &Route) -> bool {
     let raised = u32::try_from(view.present.links.len()).unwrap_or(1);
     fresh.device == copy.device
