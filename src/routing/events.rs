@@ -40,9 +40,11 @@ pub struct Events {
 /// What the last look found, by which the next events are judged.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// Indexes of the WAN's devices, and of others that have routes in its table:
-    /// these go with them, without an event of their own in IPv6.
+    /// Indexes of the WAN's devices.
     pub links: Vec<u32>,
+    /// Of other devices that somebody's routes in the WAN's table lead through. They
+    /// go with their device, without an event of their own in IPv6.
+    pub beside: Vec<u32>,
     /// Tables besides main and the WAN's that somebody's rule behind main leads
     /// to.
     pub tables: Vec<u32>,
@@ -101,7 +103,7 @@ impl News {
             }
             libc::RTM_NEWLINK | libc::RTM_DELLINK => {
                 let deleted = message.kind == libc::RTM_DELLINK;
-                link(message.body, deleted, names, &known.links, self);
+                link(message.body, deleted, names, known, self);
             }
             libc::RTM_NEWADDR | libc::RTM_DELADDR => {
                 self.concerns_us |= message::address(message.body).is_none_or(|one| {
@@ -155,7 +157,7 @@ fn route_concerns_us(payload: &[u8], routing: &Routing, known: &Known) -> bool {
     by_nexthop && !told
 }
 
-fn link(payload: &[u8], deleted: bool, names: &[String], known: &[u32], news: &mut News) {
+fn link(payload: &[u8], deleted: bool, names: &[String], known: &Known, news: &mut News) {
     let Ok(header) = LinkHeader::parse(payload) else {
         news.concerns_us = true;
         return;
@@ -170,7 +172,8 @@ fn link(payload: &[u8], deleted: bool, names: &[String], known: &[u32], news: &m
         libc::IFLA_PROP_LIST => Attrs(value).any(|(_, altname)| is_ours(altname)),
         _ => false,
     });
-    if named || known.contains(&header.index) {
+    let mut devices = known.links.iter().chain(&known.beside);
+    if named || devices.any(|device| *device == header.index) {
         news.concerns_us = true;
         if deleted || !header.flags.contains(LinkFlags::Up) {
             news.down.push(header.index);

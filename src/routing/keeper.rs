@@ -9,7 +9,7 @@ use super::apply::apply;
 use super::events::{Events, Known, News};
 use super::kernel::Kernel;
 use super::plan::plan;
-use super::prefix::{Family, Prefix};
+use super::prefix::Family;
 use super::route::Route;
 use super::state::{Address, Present, Withdrawn};
 use super::wanted::{self, Wanted};
@@ -109,12 +109,6 @@ impl Keeper {
             let (present, wanted, more) = self.look(routing, devices, now)?;
             let changes = plan(&wanted, &present);
             self.withdrawn.clear();
-            self.known.sources = sources(&present);
-            for route in &present.table {
-                if !self.known.links.contains(&route.device) {
-                    self.known.links.push(route.device);
-                }
-            }
             self.remember(&wanted, now);
             apply(&mut self.kernel, &present.links, &changes, &mut outcome);
             let changed = !changes.is_empty();
@@ -221,8 +215,7 @@ impl Keeper {
         };
         let kernel = &mut self.kernel;
         read::links(kernel, devices, &mut present)?;
-        self.known.links = present.links.iter().map(|link| link.index).collect();
-        self.known.tables.clear();
+        let mut tables = Vec::new();
         let mut more = false;
         for family in Family::ALL {
             let managed = family.is_in(routing);
@@ -230,8 +223,12 @@ impl Keeper {
             if managed {
                 more |= read::main(kernel, family, &mut present)?;
                 read::table(kernel, family, routing.table, &mut present)?;
-                let tables = read::elsewhere(kernel, family, routing.table, &mut present)?;
-                self.known.tables.extend(tables);
+                tables.extend(read::elsewhere(
+                    kernel,
+                    family,
+                    routing.table,
+                    &mut present,
+                )?);
                 // After the routes: an address that is there then has not gone
                 // with one of them.
                 read::addresses(kernel, family, &mut present)?;
@@ -241,18 +238,33 @@ impl Keeper {
                 read::strays(kernel, family, known, &mut present)?;
             }
         }
+        self.known = known(&present, tables);
         Ok((present, more))
     }
 }
 
-fn sources(present: &Present) -> Vec<Prefix> {
-    let mut sources = Vec::new();
-    for source in present.table.iter().filter_map(|route| route.source) {
-        if !sources.contains(&source) && sources.len() < MAX_SOURCES {
+/// By what the next events are judged.
+fn known(present: &Present, tables: Vec<u32>) -> Known {
+    let links: Vec<u32> = present.links.iter().map(|link| link.index).collect();
+    let (mut beside, mut sources) = (Vec::new(), Vec::new());
+    for route in &present.table {
+        let device = route.device;
+        if !route.is_ours() && !links.contains(&device) && !beside.contains(&device) {
+            beside.push(device);
+        }
+        if let Some(source) = route.source
+            && !sources.contains(&source)
+            && sources.len() < MAX_SOURCES
+        {
             sources.push(source);
         }
     }
-    sources
+    Known {
+        links,
+        beside,
+        tables,
+        sources,
+    }
 }
 
 /// The name of any device; its number where it is gone.
@@ -260,5 +272,29 @@ fn device_name(index: u32) -> String {
     match if_indextoname(index) {
         Ok(name) => name.to_string_lossy().into_owned(),
         Err(_) => format!("#{index}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routing::prefix::Prefix;
+    use crate::routing::route::MAIN;
+
+    #[test]
+    fn only_devices_of_others_routes_stand_beside_the_wans() {
+        let everywhere = Prefix::around("::".parse().unwrap(), 0);
+        let ours = Route::ours(1, everywhere, 2);
+        let foreign = |device| Route {
+            protocol: 4,
+            ..Route::ours(1, everywhere, device)
+        };
+        let present = Present {
+            table: vec![ours, foreign(9), foreign(9)],
+            ..Present::default()
+        };
+        let known = known(&present, vec![MAIN]);
+        assert_eq!((known.links, known.beside), (vec![], vec![9]));
+        assert_eq!(known.tables, [MAIN]);
     }
 }
