@@ -8,14 +8,6 @@ load lab/lab
 load lab/redirect
 load lab/fw4
 
-setup() {
-	redirect_up
-}
-
-teardown() {
-	redirect_down
-}
-
 # Twenty rounds of stop and start with a query loop; for a third of each round
 # there is no fw4. A query takes 10 ms, as one over a WAN does.
 twenty_rounds() {

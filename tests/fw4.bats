@@ -7,14 +7,6 @@ load lab/lab
 load lab/redirect
 load lab/fw4
 
-setup() {
-	redirect_up
-}
-
-teardown() {
-	redirect_down
-}
-
 @test "the link ships where fw4 looks, and leads to where the file is by default" {
 	local link="$LAB_REPO/fw4/usr/share/nftables.d/ruleset-post/30-gluon-wan.nft"
 	[ -L "$link" ]

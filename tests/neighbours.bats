@@ -28,10 +28,6 @@ setup() {
 	on node ip -6 route add default via fe80::9 dev br-wan proto static metric 4096
 }
 
-teardown() {
-	redirect_down
-}
-
 # count TITLE MATCH...: counts what leaves, behind all guards; seen TITLE: how many.
 count() {
 	on node nft "add table inet probe; add chain inet probe $1 { type filter hook postrouting priority 700; }"

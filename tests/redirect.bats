@@ -7,14 +7,6 @@ bats_require_minimum_version 1.5.0
 load lab/lab
 load lab/redirect
 
-setup() {
-	redirect_up
-}
-
-teardown() {
-	redirect_down
-}
-
 # The names that Gluon gives to 800 and 801.
 gluon_groups() {
 	groups gluon-fastd:x:800: gluon-mesh-vpn:x:801:

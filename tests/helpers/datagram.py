@@ -16,16 +16,9 @@ import socket
 import struct
 import sys
 
+from checksum import checksum
+
 SO_MARK, SO_PRIORITY = 36, 12
-
-
-def checksum(data):
-    """RFC 1071."""
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def frame(mac, source, destination, source_port, port):

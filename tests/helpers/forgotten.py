@@ -13,17 +13,10 @@ import ipaddress
 import socket
 import struct
 
+from checksum import checksum
+
 SO_MARK = 36
 SYN, ACK = 2, 16
-
-
-def checksum(data):
-    """RFC 1071."""
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def answer(syn):

@@ -2,6 +2,9 @@
 # The lab, whole: `. tests/lab/lab.bash` (bats: `load lab/lab`), then lab_up and,
 # at the end, lab_down. README.md says what there is.
 
+# Helpers import each other from the source tree, which stays clean.
+export PYTHONDONTWRITEBYTECODE=1
+
 _lab=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=tests/lab/namespace.bash
 . "$_lab/namespace.bash"

@@ -5,7 +5,15 @@
 # The two answer every query with their port as the last byte of the address, so that
 # query-loop.py logs '3' for the primary and '4' for the WAN's.
 
-# The machine is each test's own: call redirect_up in setup, redirect_down in teardown.
+# The machine is each test's own.
+setup() {
+	redirect_up
+}
+
+teardown() {
+	redirect_down
+}
+
 redirect_up() {
 	lab_require ip nft dnsmasq dig python3 || return
 	lab_init || return

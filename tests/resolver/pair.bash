@@ -2,9 +2,6 @@
 # Two machines for tests of the resolver: `node`, where it runs, and `wan`, where
 # its servers are. To be loaded after lab/lab.
 
-# wire.py is imported from the source tree, which stays clean.
-export PYTHONDONTWRITEBYTECODE=1
-
 # The servers' addresses, all on `wan`, and the node's.
 readonly SERVER1=10.9.0.1 SERVER2=10.9.0.2 SERVER6=2001:db8:9::1
 readonly NODE4=10.9.0.10 NODE6=2001:db8:9::10
